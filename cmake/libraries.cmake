@@ -21,7 +21,7 @@ else()
   add_library(llhttp_strict STATIC
     "${SBX_LLHTTP_DIR}/api.c" "${SBX_LLHTTP_DIR}/http.c" "${SBX_LLHTTP_DIR}/llhttp.c")
   target_compile_definitions(llhttp_strict PUBLIC LLHTTP_STRICT_MODE=1)
-  find_path(SBX_LLHTTP_INCLUDE llhttp.h PATH_SUFFIXES llhttp REQUIRED)
+  find_path(SBX_LLHTTP_INCLUDE llhttp.h HINTS "${SBX_LLHTTP_DIR}/../include" PATH_SUFFIXES llhttp REQUIRED)
   target_include_directories(llhttp_strict SYSTEM PUBLIC "${SBX_LLHTTP_INCLUDE}")
   target_compile_options(llhttp_strict PRIVATE -w -O2)
   add_library(sbx::llhttp ALIAS llhttp_strict)
