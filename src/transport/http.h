@@ -1,4 +1,5 @@
-/* Transport kind http: an OpenAI-compatible server called directly (backends, static workers, helper nodes). */
+/* Transport kind http: an OpenAI-compatible server called directly (backends, static workers, helper nodes).
+ */
 #ifndef SBX_TRANSPORT_HTTP_H
 #define SBX_TRANSPORT_HTTP_H
 
@@ -16,8 +17,8 @@ typedef struct sbx_http_peer_options {
 
 sbx_err sbx_http_peer_new(sbx_loop *loop, const sbx_http_peer_options *options, sbx_peer **ret_peer);
 
-/* One GET beside the inference traffic: health checks and model lists. done is called once, from the loop; status 0
- * = failed. body is at most max_body bytes. Not called when the peer is freed first. */
+/* One GET beside the inference traffic: health checks and model lists. done is called once, from the loop;
+ * status 0 = failed. body is at most max_body bytes. Not called when the peer is freed first. */
 typedef void sbx_http_probe_fn(void *user, unsigned status, sbx_view body);
 sbx_err sbx_http_peer_get(sbx_peer *peer, const char *path, sbx_time_ns timeout_ns, size_t max_body,
                           sbx_http_probe_fn *done, void *user);

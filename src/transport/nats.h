@@ -19,13 +19,13 @@ typedef struct sbx_nats_link_events {
 
 typedef struct sbx_nats_link_options {
     sbx_bus_options bus;
-    const char *controller_id; /* [A-Za-z0-9_-]{1,64} */
+    const char *controller_id;    /* [A-Za-z0-9_-]{1,64} */
     sbx_time_ns ping_interval_ns; /* of busy workers: 200 ms */
     size_t credit_bytes;          /* per stream: what a worker may send ahead; 128 KiB */
 } sbx_nats_link_options;
 
-sbx_err sbx_nats_link_new(sbx_loop *loop, const sbx_nats_link_options *options, const sbx_nats_link_events *events,
-                          sbx_nats_link **ret_link);
+sbx_err sbx_nats_link_new(sbx_loop *loop, const sbx_nats_link_options *options,
+                          const sbx_nats_link_events *events, sbx_nats_link **ret_link);
 void sbx_nats_link_free(sbx_nats_link *link); /* at process end */
 
 /* worker_id is copied. */

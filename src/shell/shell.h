@@ -1,0 +1,63 @@
+/* The shell: turns I/O into router events and router actions into I/O, and holds the bytes the core never
+ * sees.
+ *
+ *   server --job--> shell --event--> core/router --action--> shell --attempt--> transport --> worker
+ *
+ * Reading order: job.h (what a client side asks for), shell.c (the pump between events and actions), job.c,
+ * attempt.c, answer.c (what one attempt's bytes mean), workers.c (who can be reached), notes.c (the log).
+ *
+ * Threads: one shell belongs to one loop. */
+#ifndef SBX_SHELL_SHELL_H
+#define SBX_SHELL_SHELL_H
+
+#include "core/router.h"
+#include "net/loop.h"
+#include "transport/http.h"
+#include "transport/nats.h"
+
+typedef struct sbx_shell sbx_shell;
+
+typedef enum sbx_metadata_mode {
+    SBX_METADATA_BODY,
+    SBX_METADATA_HEADERS,
+    SBX_METADATA_OFF
+} sbx_metadata_mode;
+
+typedef struct sbx_shell_options {
+    sbx_policy policy; /* copied, with everything it points to, by the router */
+    uint64_t max_response_bytes;
+    sbx_metadata_mode metadata;
+    sbx_time_ns health_jitter_ns; /* spreads the health checks of backends */
+    uint64_t seed;
+} sbx_shell_options;
+
+sbx_err sbx_shell_new(sbx_loop *loop, const sbx_shell_options *options, sbx_shell **ret_shell);
+/* All jobs must be over. Closes peers; the bus link is freed last, at process end. */
+void sbx_shell_free(sbx_shell *shell);
+
+/* ---- who can be reached ---- */
+
+typedef struct sbx_backend_options {
+    sbx_view id;
+    sbx_http_peer_options peer;
+    const sbx_view *models; /* none: asked from the backend by its health check */
+    size_t model_count;
+    uint32_t weight;
+    const char *health_path;
+    sbx_time_ns health_interval_ns;
+} sbx_backend_options;
+
+sbx_err sbx_shell_add_backend(sbx_shell *shell, const sbx_backend_options *options);
+/* At most once: joins the bus; workers come and go with their heartbeats. */
+sbx_err sbx_shell_join_bus(sbx_shell *shell, const sbx_nats_link_options *options);
+bool sbx_shell_bus_is_up(const sbx_shell *shell);
+
+/* ---- for the server's pages ---- */
+
+sbx_router *sbx_shell_router(sbx_shell *shell);
+sbx_time_ns sbx_shell_now(const sbx_shell *shell);
+uint32_t sbx_shell_job_count(const sbx_shell *shell);
+/* Reports an event that comes from outside the shell (admin, drain). */
+void sbx_shell_report(sbx_shell *shell, const sbx_event *event);
+
+#endif
