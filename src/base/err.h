@@ -20,10 +20,11 @@ const char *sbx_err_text(sbx_err err);
 /* Where and why something failed. A field that does not apply is 0. */
 typedef struct sbx_errinfo {
     sbx_err code;
-    size_t offset;   /* byte offset in the input, from 0 */
-    unsigned line;   /* from 1 */
-    unsigned column; /* from 1 */
-    char text[160];  /* never empty after sbx_errinfo_set */
+    size_t offset;     /* byte offset in the input, from 0 */
+    unsigned line;     /* from 1 */
+    unsigned column;   /* from 1 */
+    const char *param; /* a literal: the key or parameter it is about; NULL when none */
+    char text[160];    /* never empty after sbx_errinfo_set */
 } sbx_errinfo;
 
 /* Fills `info` (NULL: nothing is kept) and returns `code`, so that a failing place is one line:
