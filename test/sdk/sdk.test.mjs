@@ -86,7 +86,7 @@ test("a request without messages is a BadRequestError", timeout, async () => {
 
 test("an engine that fails is an InternalServerError", timeout, async () => {
     await fetch(`${ENGINE_URL}/sim/faults`,
-        { method: "POST", body: JSON.stringify({ fault: "500", after_bytes: 0, count: 1 }) });
+        { method: "POST", body: JSON.stringify({ fault: "error_500", count: 1 }) });
     await assert.rejects(client.chat.completions.create({ model: MODEL, messages }), (error) => {
         assert.ok(error instanceof OpenAI.InternalServerError, error.constructor.name);
         assert.equal(error.status, 502);

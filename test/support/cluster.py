@@ -43,12 +43,12 @@ class Worker:
         self.cluster, self.index, self.engine, self.process = cluster, index, engine, process
         self.id = f"w{index}"
 
-    def fault(self, fault, after_bytes=0, count=1):
-        self.engine.fault(fault, after_bytes, count)
+    def fault(self, fault, count=1, **order):
+        self.engine.fault(fault, count, **order)
 
     def simulate_error(self, count=1):
         """The next `count` requests fail with a 500."""
-        self.fault("500", count=count)
+        self.fault("error_500", count)
 
     def log(self):
         return self.engine.sim_log()

@@ -22,9 +22,9 @@ class SimulatedEngine(Child):
         address = re.search(r"(?:http://)?([\w.\-]+:\d+)", self.first_line())
         self.url = "http://" + address.group(1)
 
-    def fault(self, fault, after_bytes=0, count=1):
-        answer = request(self.url, "POST", "/sim/faults",
-                         {"fault": fault, "after_bytes": after_bytes, "count": count}, seconds=5)
+    def fault(self, fault, count=1, **order):
+        """Orders a fault (src/worker/sim_faults.def) for the next `count` requests; order: after_bytes, path ..."""
+        answer = request(self.url, "POST", "/sim/faults", {"fault": fault, "count": count, **order}, seconds=5)
         assert answer.status in (200, 204), answer
 
     def sim_log(self):
