@@ -14,16 +14,16 @@ enum {
 };
 
 typedef struct sbx_http_header {
-    sbx_view name; /* as received; compare without case */
+    sbx_view name;  /* as received; compare without case */
     sbx_view value; /* trimmed */
 } sbx_http_header;
 
 typedef struct sbx_http_head {
-    sbx_view method;   /* requests */
-    sbx_view target;   /* requests: path with query, origin form */
-    sbx_view path;     /* requests: target up to '?' */
-    sbx_view query;    /* requests: after '?', or empty */
-    unsigned status;   /* responses */
+    sbx_view method; /* requests */
+    sbx_view target; /* requests: path with query, origin form */
+    sbx_view path;   /* requests: target up to '?' */
+    sbx_view query;  /* requests: after '?', or empty */
+    unsigned status; /* responses */
     unsigned minor_version;
     const sbx_http_header *headers;
     size_t header_count;
