@@ -197,6 +197,9 @@ sbx_actions sbx_router_step(sbx_router *router, sbx_time_ns now, const sbx_event
 /* When the next TICK is due at the latest; SBX_TIME_NEVER when nothing waits. */
 sbx_time_ns sbx_router_next_deadline(const sbx_router *router);
 
+/* What metadata says of a request that has not ended; all zero when the handle is stale. */
+sbx_request_meta sbx_router_meta(const sbx_router *router, sbx_request_ref request);
+
 /* The registry, to read: workers, models, breakers, in flight counts. */
 const sbx_registry *sbx_router_registry(const sbx_router *router);
 
