@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/list.h"
+#include "base/url.h"
 #include "net/http_client.h"
 
 typedef struct http_peer {
@@ -15,6 +17,7 @@ typedef struct http_peer {
     sbx_loop *loop;
     sbx_http_upstream *upstream;
     char *path_prefix;
+    sbx_buf target;      /* of the request being started */
     char *authorization; /* "Bearer ...", or NULL */
     sbx_list calls;      /* http_call.node */
     sbx_list probes;     /* http_probe.node */
@@ -30,7 +33,7 @@ typedef struct http_call {
 } http_call;
 
 enum {
-    TARGET_MAX = 1024,
+    PATH_SIZE = 256,
     HEADERS_MAX = 8
 };
 
@@ -53,6 +56,7 @@ sbx_err sbx_http_peer_new(sbx_loop *loop, const sbx_http_peer_options *options, 
         return SBX_E_NOMEM;
     peer->super.kind = &http_kind;
     peer->loop = loop;
+    sbx_buf_init(&peer->target, 8 * 1024);
     sbx_list_init(&peer->calls);
     sbx_list_init(&peer->probes);
     peer->path_prefix = strdup(options->path_prefix == NULL ? "" : options->path_prefix);
@@ -171,15 +175,26 @@ static size_t headers_of(const http_peer *peer, const sbx_transport_request *req
     return count;
 }
 
+/* Valid until the next call. */
+static sbx_err target_of(http_peer *peer, const char *path, sbx_view *ret_target)
+{
+    sbx_buf_clear(&peer->target);
+    sbx_err err = sbx_url_join(peer->path_prefix, path, &peer->target);
+    *ret_target = sbx_buf_view(&peer->target);
+    return err;
+}
+
 static sbx_err start(sbx_peer *super, const sbx_transport_request *request,
                      const sbx_transport_events *events, void *user, sbx_transport_call **ret_call)
 {
     http_peer *peer = (http_peer *)super;
-    char target[TARGET_MAX];
-    int length = snprintf(target, sizeof target, "%s%.*s", peer->path_prefix, SBX_VIEW_ARG(request->path));
-    if (length < 0 || (size_t)length >= sizeof target)
-        return SBX_E_CLOSED;
-
+    char path[PATH_SIZE];
+    sbx_view target = {0};
+    sbx_err err = sbx_view_to_cstr(request->path, path, sizeof path);
+    if (err == SBX_OK)
+        err = target_of(peer, path, &target);
+    if (err != SBX_OK)
+        return err;
     http_call *call = calloc(1, sizeof *call);
     if (call == NULL)
         return SBX_E_NOMEM;
@@ -187,13 +202,13 @@ static sbx_err start(sbx_peer *super, const sbx_transport_request *request,
     sbx_http_header headers[HEADERS_MAX];
     sbx_http_call_params params = {
         .method = "POST",
-        .target = sbx_view_of(target, (size_t)length),
+        .target = target,
         .headers = headers,
         .header_count = headers_of(peer, request, headers),
         .body = request->body,
         .body_count = request->body_count,
     };
-    sbx_err err = sbx_http_call_start(peer->upstream, &params, &call_events, call, &call->call);
+    err = sbx_http_call_start(peer->upstream, &params, &call_events, call, &call->call);
     if (err != SBX_OK) {
         free(call);
         return err;
@@ -303,10 +318,10 @@ sbx_err sbx_http_peer_get(sbx_peer *super, const char *path, sbx_time_ns timeout
 {
     http_peer *peer = (http_peer *)super;
     assert(super->kind == &http_kind);
-    char target[TARGET_MAX];
-    int length = snprintf(target, sizeof target, "%s%s", peer->path_prefix, path);
-    if (length < 0 || (size_t)length >= sizeof target)
-        return SBX_E_RANGE;
+    sbx_view target = {0};
+    sbx_err err = target_of(peer, path, &target);
+    if (err != SBX_OK)
+        return err;
     http_probe *probe = calloc(1, sizeof *probe + max_body);
     if (probe == NULL)
         return SBX_E_NOMEM;
@@ -316,11 +331,11 @@ sbx_err sbx_http_peer_get(sbx_peer *super, const char *path, sbx_time_ns timeout
     size_t count = headers_of(peer, &(sbx_transport_request){.request_id = SBX_VIEW("health")}, headers);
     sbx_http_call_params params = {
         .method = "GET",
-        .target = sbx_view_of(target, (size_t)length),
+        .target = target,
         .headers = headers + 1, /* a GET has no content-type */
         .header_count = count - 1,
     };
-    sbx_err err = sbx_http_call_start(peer->upstream, &params, &probe_events, probe, &probe->call);
+    err = sbx_http_call_start(peer->upstream, &params, &probe_events, probe, &probe->call);
     if (err != SBX_OK) {
         free(probe);
         return err;
@@ -344,6 +359,7 @@ static void free_peer(sbx_peer *super)
         free_probe(probe);
     }
     sbx_http_upstream_free(peer->upstream);
+    sbx_buf_deinit(&peer->target);
     free(peer->authorization);
     free(peer->path_prefix);
     free(peer);

@@ -9,7 +9,7 @@ typedef struct sbx_http_peer_options {
     const char *host;
     uint16_t port;
     bool tls;
-    const char *path_prefix; /* "" or "/x": put before "/v1/..."; the config has taken a trailing /v1 off */
+    const char *path_prefix; /* of the URL: "", "/v1", "/x/v1"; joined by sbx_url_join */
     const char *api_key;     /* NULL: none is sent */
     uint32_t max_concurrent; /* as many connections are kept at most */
     sbx_time_ns connect_timeout_ns;
