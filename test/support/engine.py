@@ -27,6 +27,9 @@ class SimulatedEngine(Child):
         answer = request(self.url, "POST", "/sim/faults", {"fault": fault, "count": count, **order}, seconds=5)
         assert answer.status in (200, 204), answer
 
+    def clear_faults(self):
+        assert request(self.url, "DELETE", "/sim/faults", seconds=5).status in (200, 204)
+
     def sim_log(self):
         return request(self.url, "GET", "/sim/log", seconds=5).json()
 

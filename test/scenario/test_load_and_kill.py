@@ -1,0 +1,110 @@
+"""Three workers under 200 requests per second, buffered and streaming, with kill -9 of one every 2 s.
+
+None of the requests that were not yet committed may fail; a committed stream ends with the error
+event; afterwards everything is as before. SBX_LOAD_SECONDS=60 runs it in full (memory is judged then)."""
+import asyncio
+import json
+import os
+import time
+
+import aiohttp
+import pytest
+
+from support.cluster import TestCluster
+from support.wait import SCALE, until
+
+SECONDS = int(os.environ.get("SBX_LOAD_SECONDS", "16"))
+RATE = int(200 / SCALE)
+DOWN_S = 1.0
+
+
+async def one_buffered(session, cluster, results):
+    async with session.post(cluster.api_url + "/v1/chat/completions", json=cluster.body("load", max_tokens=8)) as answer:
+        body = await answer.json(content_type=None)
+        results.append(("buffered", "ok" if answer.status == 200 and body["choices"] else f"{answer.status} {body}"))
+
+
+async def one_stream(session, cluster, results):
+    body = cluster.body("load", max_tokens=30, stream=True)
+    async with session.post(cluster.api_url + "/v1/chat/completions", json=body) as answer:
+        if answer.status != 200:
+            results.append(("stream", f"{answer.status} {await answer.text()}"))
+            return
+        events = [line[6:].strip().decode() async for line in answer.content if line.startswith(b"data: ")]
+        if events and events[-1] == "[DONE]":
+            results.append(("stream", "ok"))
+        elif events and json.loads(events[-1]).get("error", {}).get("code") == "STREAM_INTERRUPTED" and any(
+                (json.loads(e).get("choices") or [{}])[0].get("delta", {}).get("content") for e in events[:-1]):
+            results.append(("stream", "interrupted"))
+        else:
+            results.append(("stream", f"bad end: {events[-2:]}"))
+
+
+async def guarded(work, results):
+    try:
+        await work
+    except Exception as error:  # whatever it is, it is a failed request
+        results.append(("client", repr(error)))
+
+
+async def load(cluster, seconds, results, on_tick):
+    timeout = aiohttp.ClientTimeout(total=30 * SCALE)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        tasks, started, sent = set(), time.monotonic(), 0
+        while time.monotonic() - started < seconds:
+            await asyncio.sleep(max(0, started + sent / RATE - time.monotonic()))
+            make = one_stream if sent % 2 else one_buffered
+            task = asyncio.create_task(guarded(make(session, cluster, results), results))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            sent += 1
+            on_tick(time.monotonic() - started)
+        await asyncio.gather(*tasks)
+        return sent
+
+
+class Killer:
+    """kill -9 of one worker after the other every 2 s; each starts again after a second."""
+
+    def __init__(self, cluster):
+        self.cluster, self.next_kill, self.down, self.kills = cluster, 1.0, None, 0
+
+    def tick(self, now):
+        if self.down and now >= self.down[1]:
+            self.cluster.worker(self.down[0]).restart()
+            self.down = None
+        if now >= self.next_kill and not self.down:
+            index = self.kills % len(self.cluster.workers)
+            self.cluster.worker(index).kill()
+            self.kills += 1
+            self.down = (index, now + DOWN_S)
+            self.next_kill += 2.0
+
+
+@pytest.mark.timeout(SECONDS * 2 + 90)
+@pytest.mark.parametrize("kind", ["http", "nats"])
+def test_no_uncommitted_request_fails_while_workers_are_killed(kind):
+    config = {"logging": {"level": "info"}, "cluster": {"loadBalancing": {"strategy": "least_loaded"}, "requestRouting": {
+        "circuitBreaker": {"timeoutMs": 500, "maxOpenMs": 1000}, "retry": {"retryDelayMs": 20, "maxDelayMs": 100}}}}
+    with TestCluster(workers=3, kind=kind, config=config, engine={"ttft_ms": 10, "tps": 200}) as cluster:
+        asyncio.run(load(cluster, 2, [], lambda now: None))
+        cluster.until_quiet()
+        descriptors, warm = cluster.controller.descriptors(), cluster.controller.resident_bytes()
+
+        results, killer = [], Killer(cluster)
+        sent = asyncio.run(load(cluster, SECONDS, results, killer.tick))
+
+        if killer.down:
+            cluster.worker(killer.down[0]).restart()
+        bad = [result for result in results if result[1] not in ("ok", "interrupted")]
+        assert not bad, f"{len(bad)} of {sent} failed, {killer.kills} kills: {bad[:5]}"
+        assert len(results) == sent and killer.kills >= SECONDS / 2 - 2
+        interrupted = sum(result[1] == "interrupted" for result in results)
+        assert 0 < interrupted < sent / 10, f"{interrupted} of {sent}: a harness that kills nothing shows nothing"
+        cluster.until_quiet()
+        until(lambda: cluster.online() == 3, 10, "all three are online")
+        until(lambda: cluster.controller.descriptors() <= descriptors, 10, f"{descriptors} descriptors as before")
+        if SECONDS >= 60:
+            grown = cluster.controller.resident_bytes() - warm
+            print(f"{sent} requests, {killer.kills} kills, {interrupted} interrupted, RSS {grown / 1024:.0f} KiB more")
