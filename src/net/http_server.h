@@ -80,4 +80,13 @@ void sbx_http_cut(sbx_http_request *request);
 size_t sbx_http_queued(const sbx_http_request *request); /* bytes not yet taken by the socket */
 bool sbx_http_is_full(const sbx_http_request *request);
 
+/* ---- for the simulated engine, which breaks its word on purpose ---- */
+
+/* These bytes go out as they are, outside all framing, before the head or in the middle of an answer. The request
+ * stays at work; end it with sbx_http_cut() or sbx_http_reset(). The bytes are borrowed until return. */
+sbx_err sbx_http_write_raw(sbx_http_request *request, sbx_view bytes);
+/* Closes the connection with a TCP reset, at any time before the answer is complete; what was written and not yet
+ * taken by the socket is lost. Ends the request, without on_gone. sbx_http_cut() too is fine before the head. */
+void sbx_http_reset(sbx_http_request *request);
+
 #endif
