@@ -110,7 +110,7 @@ def test_the_cluster_pages_show_the_workers(cluster):
     workers = cluster.workers_json()
     assert sorted(workers) == ["w0", "w1"]
     for entry in workers.values():
-        assert entry["status"] == "online" and entry["models"] == ["sim"]
+        assert entry["online"] and entry["models"] == ["sim"]
     one = cluster.get("/api/cluster/workers/w1")
     assert (one.status, one.json()["workerId"]) == (200, "w1")
     assert cluster.get("/api/cluster/workers/w9").status == 404

@@ -151,9 +151,9 @@ def test_the_breaker_opens_after_five_failures_and_closes_after_two_good_probes(
         answer = cluster.chat()
         assert (answer.status, answer.error_code) == (503, "CIRCUIT_BREAKER_OPEN")
         assert int(answer.headers["retry-after"]) >= 1
-        assert cluster.workers_json()["w0"]["circuitState"] == "open"
-        until(lambda: cluster.workers_json()["w0"]["circuitState"] == "half_open", 3, "the open time passes")
-        until(lambda: cluster.chat().status == 200 and cluster.workers_json()["w0"]["circuitState"] == "closed", 10,
+        assert cluster.workers_json()["w0"]["circuitBreaker"]["state"] == "open"
+        until(lambda: cluster.workers_json()["w0"]["circuitBreaker"]["state"] == "half_open", 3, "the open time passes")
+        until(lambda: cluster.chat().status == 200 and cluster.workers_json()["w0"]["circuitBreaker"]["state"] == "closed", 10,
               "two good probes close it")
 
 
@@ -185,5 +185,5 @@ def test_impatient_clients_do_not_trip_a_breaker():
                 pass
             if stream:
                 stream.abort()
-        assert cluster.workers_json()["w0"]["circuitState"] == "closed"
+        assert cluster.workers_json()["w0"]["circuitBreaker"]["state"] == "closed"
         assert cluster.chat().status == 200

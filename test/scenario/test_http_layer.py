@@ -175,7 +175,7 @@ def test_a_stale_keep_alive_connection_is_replaced_without_anyone_noticing():
         answer = cluster.chat()
         assert answer.json()["metadata"]["retryCount"] == 0
         assert len(engine.inference) == 21
-        assert cluster.workers_json()["w0"]["circuitState"] == "closed"
+        assert cluster.workers_json()["w0"]["circuitBreaker"]["state"] == "closed"
 
 
 def test_connections_to_a_backend_are_reused():

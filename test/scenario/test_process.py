@@ -34,7 +34,7 @@ class Up(Child):
     def workers(self):
         try:
             return {w["workerId"]: w for w in request(self.url, "GET", "/api/cluster/workers", seconds=2).json()["workers"]
-                    if w["status"] == "online"}
+                    if w["online"]}
         except OSError:
             if not self.alive:
                 raise AssertionError(f"up ended: {self.log[-3000:]}\n{self.out[-1000:]}") from None

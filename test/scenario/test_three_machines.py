@@ -114,7 +114,7 @@ class Cluster:
         if answer.status != 200:
             assert self.controller.alive, self.controller.log[-3000:]
             return []
-        return sorted(w["workerId"] for w in answer.json()["workers"] if w["status"] == "online")
+        return sorted(w["workerId"] for w in answer.json()["workers"] if w["online"])
 
     def stop(self):
         for child in reversed(self.children):

@@ -60,15 +60,36 @@ class Stream:
         self.events = []  # (seconds since start, data)
         self.clean_end = False  # the last chunk arrived, not only the end of the connection
 
-    def __iter__(self):
-        try:
-            for line in iter(self.answer.readline, b""):
-                if line.startswith(b"data: "):
-                    data = line[6:].rstrip(b"\r\n").decode()
-                    self.events.append((time.monotonic() - self.started, data))
-                    yield data
+    def _parts(self):
+        """The body's bytes as they come. Chunks are read by hand: http.client hides whether the last one came."""
+        raw = self.answer.fp
+        if not self.answer.chunked:
+            yield from iter(self.answer.readline, b"")
             self.clean_end = True
-        except (http.client.IncompleteRead, ConnectionError):
+            return
+        while True:
+            size = raw.readline()
+            if not size.endswith(b"\n"):
+                return
+            data = raw.read(int(size.split(b";")[0], 16))
+            if raw.read(2) != b"\r\n":
+                return
+            if not data:
+                self.clean_end = True
+                return
+            yield data
+
+    def __iter__(self):
+        waiting = b""
+        try:
+            for part in self._parts():
+                *lines, waiting = (waiting + part).split(b"\n")
+                for line in lines:
+                    if line.startswith(b"data: "):
+                        data = line[6:].rstrip(b"\r").decode()
+                        self.events.append((time.monotonic() - self.started, data))
+                        yield data
+        except ConnectionError:
             pass
 
     def read_all(self):

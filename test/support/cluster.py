@@ -199,7 +199,7 @@ class TestCluster:
         return {entry["workerId"]: entry for entry in answer.json()["workers"]}
 
     def online(self):
-        return sum(entry["status"] == "online" for entry in self.workers_json().values())
+        return sum(entry["online"] for entry in self.workers_json().values())
 
     def in_flight(self):
         return sum(entry["inFlight"] for entry in self.workers_json().values())

@@ -89,7 +89,7 @@ def main():
             except OSError:
                 assert up.alive, up.log + up.out
                 return []
-            return [entry for entry in entries if entry["status"] == "online"]
+            return [entry for entry in entries if entry["online"]]
 
         until(online, 15, "a worker is online")
         ready = time.monotonic() - started
