@@ -75,9 +75,10 @@ class TestCluster:
     __test__ = False
 
     def __init__(self, workers=1, kind="nats", config=None, model="sim", engine=None, engines=None, models=None,
-                 worker_config=None, ready=True, env=None):
-        """engine: options of every simulated engine; engines: ready-made ones, instead; models: one per worker."""
-        self.kind, self.model, self.models, self.env = kind, model, models, env
+                 worker_config=None, ready=True, env=None, wrap=()):
+        """engine: options of every simulated engine; engines: ready-made ones, instead; models: one per worker;
+        wrap: a command to run the controller under."""
+        self.kind, self.model, self.models, self.env, self.wrap = kind, model, models, env, list(wrap)
         self.engine_options, self.worker_config = dict(engine or {}), worker_config
         self.mark = "t" + secrets.token_hex(8)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sbx-test-"))
@@ -131,7 +132,7 @@ class TestCluster:
 
     def start_controller(self):
         path = self.write("controller.yaml", self.config)
-        self.controller = self.child("controller", [BINARY, "controller", "--config", path])
+        self.controller = self.child("controller", [*self.wrap, BINARY, "controller", "--config", path])
 
     def write(self, name, config):
         # JSON is YAML.
