@@ -170,7 +170,7 @@ typedef struct sbx_config_controller {
 typedef struct sbx_config_engine {
     sbx_config_engine_kind kind;
     sbx_url url;               /* kind openai */
-    sbx_config_strings models; /* none = asked from the engine; simulated: "simulated" */
+    sbx_config_strings models; /* none = asked from the engine */
     const char *api_key;       /* NULL = none */
     uint32_t max_concurrent;
     sbx_config_resume resume;
