@@ -36,12 +36,13 @@ typedef struct sbx_http_server_options {
     uint64_t max_body_bytes;
     uint64_t max_buffered_bytes; /* all request bodies together; above: 503 */
     sbx_time_ns header_timeout_ns, body_timeout_ns, keep_alive_timeout_ns, write_timeout_ns;
-    size_t high_water_bytes; /* 128 KiB: above it sbx_http_is_full() is true */
+    size_t high_water_bytes;  /* 128 KiB: above it sbx_http_is_full() is true */
     uint64_t arena_cap_bytes; /* per request, body not included */
+    bool shares_port;         /* SO_REUSEPORT: several processes may listen on one port */
 } sbx_http_server_options;
 
-sbx_err sbx_http_server_new(sbx_loop *loop, const sbx_http_server_options *options, const sbx_http_handler *handler,
-                            sbx_http_server **ret_server);
+sbx_err sbx_http_server_new(sbx_loop *loop, const sbx_http_server_options *options,
+                            const sbx_http_handler *handler, sbx_http_server **ret_server);
 /* host: numeric address or name; port 0 = free port; SO_REUSEPORT on request. reterr_info says what failed.
  * May be called more than once. */
 sbx_err sbx_http_server_listen(sbx_http_server *server, const char *host, uint16_t port, uint16_t *ret_port,
@@ -55,12 +56,13 @@ void sbx_http_server_free(sbx_http_server *server); /* cuts what is left, on_gon
 /* ---- one request ---- */
 const sbx_http_head *sbx_http_request_head(const sbx_http_request *request);
 sbx_view sbx_http_request_body(const sbx_http_request *request);
-sbx_arena *sbx_http_request_arena(sbx_http_request *request); /* freed with the request */
+sbx_arena *sbx_http_request_arena(sbx_http_request *request);       /* freed with the request */
 bool sbx_http_request_is_loopback(const sbx_http_request *request); /* the peer's address */
 void sbx_http_request_set_user(sbx_http_request *request, void *user);
 void *sbx_http_request_user(const sbx_http_request *request);
 
-/* ---- answering: names and values must be free of CR, LF, NUL (asserted for names, cleaned for values) ---- */
+/* ---- answering: names and values must be free of CR, LF, NUL (asserted for names, cleaned for values) ----
+ */
 
 /* A whole answer: head and body in one writev; content-length is added. Pieces are borrowed until return
  * (what the socket does not take is copied). Ends the request. Returns SBX_OK, or SBX_E_NOMEM after which the
@@ -68,11 +70,11 @@ void *sbx_http_request_user(const sbx_http_request *request);
 sbx_err sbx_http_respond(sbx_http_request *request, unsigned status, const sbx_http_header *headers,
                          size_t header_count, const sbx_view *pieces, size_t piece_count);
 
-/* A streamed answer: head at once (chunked, or close-delimited to a 1.0 client), then pieces, each flushed, then
- * the end, which ends the request. cut: closes without the final chunk, so that the client sees a broken
+/* A streamed answer: head at once (chunked, or close-delimited to a 1.0 client), then pieces, each flushed,
+ * then the end, which ends the request. cut: closes without the final chunk, so that the client sees a broken
  * answer; ends the request too. */
-sbx_err sbx_http_start(sbx_http_request *request, unsigned status, const sbx_http_header *headers, size_t header_count,
-                       const sbx_view *first_pieces, size_t first_count);
+sbx_err sbx_http_start(sbx_http_request *request, unsigned status, const sbx_http_header *headers,
+                       size_t header_count, const sbx_view *first_pieces, size_t first_count);
 sbx_err sbx_http_write(sbx_http_request *request, const sbx_view *pieces, size_t piece_count);
 void sbx_http_end(sbx_http_request *request);
 void sbx_http_cut(sbx_http_request *request);
@@ -82,11 +84,13 @@ bool sbx_http_is_full(const sbx_http_request *request);
 
 /* ---- for the simulated engine, which breaks its word on purpose ---- */
 
-/* These bytes go out as they are, outside all framing, before the head or in the middle of an answer. The request
- * stays at work; end it with sbx_http_cut() or sbx_http_reset(). The bytes are borrowed until return. */
+/* These bytes go out as they are, outside all framing, before the head or in the middle of an answer. The
+ * request stays at work; end it with sbx_http_cut() or sbx_http_reset(). The bytes are borrowed until return.
+ */
 sbx_err sbx_http_write_raw(sbx_http_request *request, sbx_view bytes);
-/* Closes the connection with a TCP reset, at any time before the answer is complete; what was written and not yet
- * taken by the socket is lost. Ends the request, without on_gone. sbx_http_cut() too is fine before the head. */
+/* Closes the connection with a TCP reset, at any time before the answer is complete; what was written and not
+ * yet taken by the socket is lost. Ends the request, without on_gone. sbx_http_cut() too is fine before the
+ * head. */
 void sbx_http_reset(sbx_http_request *request);
 
 #endif
