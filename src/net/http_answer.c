@@ -252,6 +252,30 @@ void sbx_http_cut(sbx_http_request *request)
     if (is_leaving(request))
         return;
     assert(request->conn->phase == SBX_HTTP_WORK);
+    (void)send_collected(request->conn,
+                         /* is_last= */ false); /* it is cut behind what was written, not before */
+    sbx_http_conn_close(request->conn);
+}
+
+sbx_err sbx_http_write_raw(sbx_http_request *request, sbx_view bytes)
+{
+    sbx_http_conn *conn = request->conn;
+    if (is_leaving(request))
+        return SBX_OK;
+    assert(conn->phase == SBX_HTTP_WORK);
+    if (send_collected(conn, /* is_last= */ false) != SBX_OK ||
+        sbx_stream_write(conn->stream, &bytes, 1) != SBX_OK)
+        return give_up(conn);
+    return SBX_OK;
+}
+
+void sbx_http_reset(sbx_http_request *request)
+{
+    if (is_leaving(request))
+        return;
+    assert(request->conn->phase == SBX_HTTP_WORK);
+    (void)send_collected(request->conn, /* is_last= */ false);
+    sbx_stream_reset(request->conn->stream);
     sbx_http_conn_close(request->conn);
 }
 

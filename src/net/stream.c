@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <uv.h>
 
 #include "base/buf.h"
@@ -323,6 +324,16 @@ void sbx_stream_close(sbx_stream *stream)
     stream->is_closed = true;
     sbx_loop_undefer(stream->loop, &stream->tell);
     uv_close((uv_handle_t *)&stream->tcp, on_closed);
+}
+
+void sbx_stream_reset(sbx_stream *stream)
+{
+    /* Closing with a linger time of 0 resets. uv_tcp_close_reset() would refuse after a shutdown. */
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    uv_os_fd_t fd;
+    if (!stream->is_closed && uv_fileno((uv_handle_t *)&stream->tcp, &fd) == 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    sbx_stream_close(stream);
 }
 
 static void set_open(sbx_stream *stream)

@@ -41,6 +41,8 @@ sbx_err sbx_stream_accept(sbx_loop *loop, struct uv_stream_s *listener, const sb
 
 /* Ends it now: what is queued is dropped, no callback follows. NULL is fine. */
 void sbx_stream_close(sbx_stream *stream);
+/* The same with a TCP reset instead of a clean end. */
+void sbx_stream_reset(sbx_stream *stream);
 
 /* Writes pieces, in one system call where the socket has room; the rest is copied. SBX_OK also when the
  * connection broke (on_broken tells); SBX_E_NOMEM when the rest could not be queued: close it then. */
