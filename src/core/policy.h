@@ -17,12 +17,12 @@ enum {
 
 typedef struct sbx_breaker_policy {
     bool enabled;
-    uint32_t failure_threshold;   /* consecutive failures that open it */
-    uint32_t success_threshold;   /* successes in half_open that close it */
-    sbx_time_ns timeout_ns;       /* the first open time; re-opens double it */
-    sbx_time_ns max_open_ns;      /* cap of the doubling */
+    uint32_t failure_threshold; /* consecutive failures that open it */
+    uint32_t success_threshold; /* successes in half_open that close it */
+    sbx_time_ns timeout_ns;     /* the first open time; re-opens double it */
+    sbx_time_ns max_open_ns;    /* cap of the doubling */
     uint32_t half_open_max_probes;
-    uint32_t rate_threshold_pct;  /* 0 = off */
+    uint32_t rate_threshold_pct; /* 0 = off */
     uint32_t rate_min_attempts;
     sbx_time_ns rate_window_ns;
 } sbx_breaker_policy;

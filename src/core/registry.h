@@ -12,7 +12,7 @@
 #include "core/types.h"
 
 enum {
-    SBX_WORKER_ID_MAX = 64,   /* bytes, without the NUL */
+    SBX_WORKER_ID_MAX = 64, /* bytes, without the NUL */
     SBX_BOOT_ID_MAX = 64,
     SBX_MODEL_ID_MAX = 256,
     SBX_WORKER_MODELS_MAX = 64
@@ -40,8 +40,8 @@ typedef struct sbx_registry sbx_registry;
 /* Reading. Workers are visited by index 0 .. count-1; known but offline ones are included. */
 size_t sbx_registry_count(const sbx_registry *registry);
 const sbx_worker *sbx_registry_at(const sbx_registry *registry, size_t index);
-const sbx_worker *sbx_registry_get(const sbx_registry *registry, sbx_worker_ref ref);  /* NULL: stale */
-const sbx_worker *sbx_registry_find(const sbx_registry *registry, sbx_view id);        /* NULL: unknown */
+const sbx_worker *sbx_registry_get(const sbx_registry *registry, sbx_worker_ref ref); /* NULL: stale */
+const sbx_worker *sbx_registry_find(const sbx_registry *registry, sbx_view id);       /* NULL: unknown */
 
 /* Models that at least one online worker serves, each once: index 0 .. count-1. */
 size_t sbx_registry_model_count(const sbx_registry *registry);
@@ -60,8 +60,8 @@ typedef struct sbx_worker_info {
     sbx_engine_state engine;
     bool online;
     bool draining;
-    bool healthy;       /* health checks (http) say well, or none said otherwise */
-    bool eligible;      /* could be picked now, room aside */
+    bool healthy;  /* health checks (http) say well, or none said otherwise */
+    bool eligible; /* could be picked now, room aside */
     sbx_breaker_state breaker;
     sbx_time_ns retry_in_ns; /* until an open breaker is half_open; 0 otherwise */
     uint32_t consecutive_failures;

@@ -43,10 +43,10 @@ typedef enum sbx_event_kind {
 
 /* Bits of sbx_event.chunk.flags; codec/openai_response.h finds them. */
 enum {
-    SBX_CHUNK_CONTENT = 1,  /* content, tool call, reasoning or finish reason: commits and resets idle */
-    SBX_CHUNK_FINISH = 2,   /* carries a finish_reason */
-    SBX_CHUNK_DONE = 4,     /* is [DONE] */
-    SBX_CHUNK_SILENT = 8    /* comment, role-only, usage-only: resets no timer and commits nothing */
+    SBX_CHUNK_CONTENT = 1, /* content, tool call, reasoning or finish reason: commits and resets idle */
+    SBX_CHUNK_FINISH = 2,  /* carries a finish_reason */
+    SBX_CHUNK_DONE = 4,    /* is [DONE] */
+    SBX_CHUNK_SILENT = 8   /* comment, role-only, usage-only: resets no timer and commits nothing */
 };
 
 typedef enum sbx_worker_command {
@@ -57,8 +57,8 @@ typedef enum sbx_worker_command {
 } sbx_worker_command;
 
 typedef struct sbx_event_request_new {
-    void *owner;            /* the shell's; handed back in every action of this request, never followed */
-    sbx_view model;         /* borrowed for the step: id, alias, role or "auto", as the client wrote it */
+    void *owner;    /* the shell's; handed back in every action of this request, never followed */
+    sbx_view model; /* borrowed for the step: id, alias, role or "auto", as the client wrote it */
     bool streaming;
     uint64_t body_bytes;    /* scales the ACK limit */
     uint64_t body_hash;     /* poison guard */

@@ -1,0 +1,64 @@
+/* Model resolution: a walk over nested preference lists with a small stack. */
+#include "core/resolve.h"
+
+const sbx_model_alias *sbx_resolve_alias(const sbx_policy *policy, sbx_view name)
+{
+    for (size_t i = 0; i < policy->alias_count; i++) {
+        if (sbx_view_eq(policy->aliases[i].name, name))
+            return &policy->aliases[i];
+    }
+    return NULL;
+}
+
+static void push(sbx_resolver *resolver, const sbx_model_alias *alias)
+{
+    if (alias == NULL || resolver->depth == SBX_RESOLVE_DEPTH)
+        return;
+    resolver->stack[resolver->depth].alias = alias;
+    resolver->stack[resolver->depth].next = 0;
+    resolver->depth++;
+}
+
+void sbx_resolver_init(sbx_resolver *resolver, sbx_registry *registry, const sbx_policy *policy,
+                       sbx_model *exact, const sbx_model_alias *alias)
+{
+    resolver->registry = registry;
+    resolver->policy = policy;
+    resolver->exact = exact;
+    resolver->depth = 0;
+    resolver->names_left = SBX_RESOLVE_NAMES;
+    push(resolver, alias);
+}
+
+/* The next name on the lists; false at their end. */
+static bool next_name(sbx_resolver *resolver, sbx_view *ret_name)
+{
+    while (resolver->depth > 0) {
+        const sbx_model_alias *alias = resolver->stack[resolver->depth - 1].alias;
+        size_t *next = &resolver->stack[resolver->depth - 1].next;
+        if (*next < alias->model_count) {
+            *ret_name = alias->models[(*next)++];
+            return true;
+        }
+        resolver->depth--;
+    }
+    return false;
+}
+
+sbx_model *sbx_resolver_next(sbx_resolver *resolver)
+{
+    if (resolver->exact != NULL) {
+        sbx_model *model = resolver->exact;
+        resolver->exact = NULL;
+        return model;
+    }
+    sbx_view name;
+    while (resolver->names_left > 0 && next_name(resolver, &name)) {
+        resolver->names_left--;
+        sbx_model *model = sbx_registry_model(resolver->registry, name);
+        if (model != NULL)
+            return model;
+        push(resolver, sbx_resolve_alias(resolver->policy, name));
+    }
+    return NULL;
+}

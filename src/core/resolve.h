@@ -1,0 +1,36 @@
+/* Model resolution (DESIGN 4.2): what a client wrote becomes the models to look for, in order of preference.
+ * An id that some worker claims stands for itself. Else the name's list counts (alias, role, "auto"), whose
+ * entries may be names again. */
+#ifndef SBX_CORE_RESOLVE_H
+#define SBX_CORE_RESOLVE_H
+
+#include "core/registry_priv.h"
+
+enum {
+    SBX_RESOLVE_DEPTH = 8,  /* lists within lists */
+    SBX_RESOLVE_NAMES = 256 /* looked at in all: a cycle ends */
+};
+
+typedef struct sbx_resolver {
+    sbx_registry *registry;
+    const sbx_policy *policy;
+    sbx_model *exact; /* still to be given */
+    uint32_t depth;
+    uint32_t names_left;
+    struct {
+        const sbx_model_alias *alias;
+        size_t next;
+    } stack[SBX_RESOLVE_DEPTH];
+} sbx_resolver;
+
+/* NULL when no list has that name. */
+const sbx_model_alias *sbx_resolve_alias(const sbx_policy *policy, sbx_view name);
+
+/* Exactly one of exact and alias is given, or neither: then nothing resolves. Borrows all. */
+void sbx_resolver_init(sbx_resolver *resolver, sbx_registry *registry, const sbx_policy *policy,
+                       sbx_model *exact, const sbx_model_alias *alias);
+
+/* The next model that some worker claims; NULL when there is none left. */
+sbx_model *sbx_resolver_next(sbx_resolver *resolver);
+
+#endif

@@ -1,0 +1,190 @@
+/* The router from inside. Reading order: router.c (step), router_request.c (a request comes and goes),
+ * router_attempt.c (what a worker says), router_retry.c (what a failure leads to), router_finish.c (how
+ * requests end), router_limits.c (time), router_worker.c (workers come and go).
+ *
+ * Each piece of work (one event, one timer, one lost attempt) takes at most SBX_STEP_ROOM actions; the step
+ * loop begins a piece only when there is room for it, so the action array never overflows. */
+#ifndef SBX_CORE_ROUTER_PRIV_H
+#define SBX_CORE_ROUTER_PRIV_H
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "core/classify.h"
+#include "core/pick.h"
+#include "core/poison.h"
+#include "core/registry_priv.h"
+#include "core/router.h"
+
+enum {
+    SBX_STEP_ROOM = 16
+};
+
+typedef enum sbx_request_phase {
+    SBX_REQUEST_FREE,
+    SBX_REQUEST_RUNNING, /* its attempt is at a worker */
+    SBX_REQUEST_WAITING  /* for its next attempt */
+} sbx_request_phase;
+
+/* The current try. */
+typedef struct sbx_attempt {
+    uint32_t number; /* from 1 */
+    sbx_worker *worker;
+    uint32_t worker_epoch; /* differs from the worker's when the attempt is lost */
+    uint32_t edge;
+    sbx_breaker_permit permit;
+    bool is_accepted;
+    bool has_content;
+    bool has_progressed; /* since the last content */
+    bool is_paused;
+    bool was_cut; /* the bus went down before it was accepted */
+    sbx_time_ns started_at;
+    sbx_time_ns accept_by;
+    sbx_time_ns answer_by; /* buffered: the whole answer; streaming: first content */
+    sbx_time_ns first_content_at;
+    sbx_time_ns content_at; /* last content, or end of a pause */
+    sbx_time_ns idle_ns;
+    sbx_time_ns flow_at; /* when a probe's flow counts as success; NEVER */
+} sbx_attempt;
+
+typedef struct sbx_request {
+    uint32_t slot;
+    uint32_t generation;
+    sbx_request_phase phase;
+    void *owner;
+    sbx_model *model;             /* of the current attempt; referred to */
+    const sbx_model_alias *alias; /* what to walk for each attempt; NULL: only `model` */
+    bool is_streaming;
+    bool is_committed;
+    uint64_t body_bytes, body_hash, key_hash, session_hash;
+    sbx_time_ns started_at;
+    sbx_time_ns deadline_at;
+    sbx_time_ns retry_at;
+    uint32_t retries; /* that used up one of max_retries */
+    uint32_t deaths;  /* workers that died on it */
+    uint32_t overloads;
+    uint32_t breaker_trips;
+    uint32_t timeouts;
+    const sbx_class *last_row; /* of the last attempt that failed; NULL: none */
+    sbx_outcome last_outcome;
+    bool is_resent; /* its one free resend is spent */
+    bool is_poison;
+    uint32_t tried_count;
+    uint32_t tried[SBX_MAX_ATTEMPTS];
+    uint32_t failed_count;
+    sbx_worker_ref failed[SBX_MAX_ATTEMPTS];
+    sbx_attempt attempt;
+    sbx_list_node running_node;
+    sbx_wheel_entry timer;
+} sbx_request;
+
+struct sbx_router {
+    sbx_policy policy; /* its lists live in `policy_memory` */
+    sbx_arena policy_memory;
+    sbx_rng rng;
+    sbx_time_ns now;
+    bool is_draining;
+    sbx_registry registry;
+    sbx_poison poison;
+    sbx_request *requests;
+    uint32_t request_cap, request_high_water, free_requests;
+    uint32_t *free_list;
+    sbx_wheel request_timers;
+    sbx_wheel worker_timers;
+    sbx_list pending; /* workers with a note to emit or attempts that are lost */
+    sbx_router_counts counts;
+    uint32_t action_count;
+    sbx_action actions[SBX_MAX_ACTIONS];
+};
+
+/* ---- actions (router.c) ------------------------------------------------------------------------------- */
+
+/* The next action, its kind and request set; request NULL: none. */
+sbx_action *sbx_router_push(sbx_router *router, sbx_action_kind kind, const sbx_request *request);
+bool sbx_router_has_room(const sbx_router *router, uint32_t actions);
+sbx_request_ref sbx_request_ref_of(const sbx_request *request);
+sbx_attempt_ref sbx_attempt_ref_of(const sbx_request *request);
+
+/* A note about a worker, within a request or not (NULL). Fill in the rest of the returned note. */
+sbx_action *sbx_router_note(sbx_router *router, sbx_note note, const sbx_request *request,
+                            const sbx_worker *worker);
+
+/* ---- requests (router_request.c) ---------------------------------------------------------------------- */
+
+void sbx_router_on_request_new(sbx_router *router, const sbx_event_request_new *event);
+void sbx_router_on_request_gone(sbx_router *router, sbx_request_ref ref);
+sbx_request *sbx_router_request(sbx_router *router, sbx_request_ref ref); /* NULL: stale */
+void sbx_router_release(sbx_router *router, sbx_request *request);
+
+/* Chooses a worker for the next attempt; NULL: none is eligible. */
+sbx_worker *sbx_router_choose(sbx_router *router, sbx_request *request, sbx_model **ret_model,
+                              uint32_t *ret_eligible);
+
+/* Why there is none, over all models the request may have. */
+sbx_census sbx_router_census(sbx_router *router, sbx_model *exact, const sbx_model_alias *alias,
+                             const sbx_request *request);
+
+/* ---- attempts (router_attempt.c) ---------------------------------------------------------------------- */
+
+void sbx_router_start(sbx_router *router, sbx_request *request, sbx_worker *worker, sbx_model *model,
+                      uint32_t eligible);
+void sbx_router_on_attempt(sbx_router *router, const sbx_event *event);
+void sbx_router_on_ended(sbx_router *router, const sbx_event_ended *ended);
+
+/* Ends the current attempt: cancelled at the worker unless the worker ended it itself, reported once,
+ * accounted; then retries or ends the request. is_blameless: whatever the outcome, not the worker's fault. */
+typedef struct sbx_attempt_end {
+    sbx_outcome outcome;
+    sbx_time_ns retry_after_ns; /* -1: none named */
+    uint64_t completion_tokens;
+    bool is_cancelled_by_us;
+    bool is_blameless;
+    bool is_confirmed_death; /* the worker is gone or has booted again */
+} sbx_attempt_end;
+void sbx_router_end_attempt(sbx_router *router, sbx_request *request, sbx_attempt_end end);
+
+/* ---- what follows (router_retry.c, router_finish.c) --------------------------------------------------- */
+
+void sbx_router_after_failure(sbx_router *router, sbx_request *request, const sbx_class *row,
+                              const sbx_attempt_end *end, bool may_retry);
+void sbx_router_retry_now(sbx_router *router, sbx_request *request);
+
+void sbx_router_refuse(sbx_router *router, void *owner, sbx_api_error error, sbx_time_ns retry_after_ns);
+sbx_api_error sbx_router_error_of_census(const sbx_router *router, const sbx_census *census,
+                                         sbx_time_ns *ret_retry_after);
+void sbx_router_succeed(sbx_router *router, sbx_request *request);
+void sbx_router_pass(sbx_router *router, sbx_request *request);
+void sbx_router_fail(sbx_router *router, sbx_request *request); /* by its last failure */
+void sbx_router_end_cancelled(sbx_router *router, sbx_request *request);
+
+/* ---- time (router_limits.c) --------------------------------------------------------------------------- */
+
+/* Sets the attempt's limits from the model's and the policy's. */
+void sbx_router_set_limits(sbx_router *router, sbx_request *request);
+sbx_time_ns sbx_router_attempt_budget(const sbx_router *router, const sbx_request *request);
+
+/* Arms the request's timer for its next limit; an earlier one already armed stays (it re-arms itself). */
+void sbx_router_arm(sbx_router *router, sbx_request *request);
+void sbx_router_on_request_timer(sbx_router *router, sbx_request *request);
+
+/* Whether a client that leaves now waited long enough to suspect the worker. */
+bool sbx_router_was_patient(const sbx_router *router, const sbx_request *request);
+
+/* ---- workers (router_worker.c) ------------------------------------------------------------------------ */
+
+void sbx_router_on_seen(sbx_router *router, const sbx_worker_seen *seen);
+void sbx_router_on_gone(sbx_router *router, sbx_worker_ref ref);
+void sbx_router_on_health(sbx_router *router, sbx_worker_ref ref, bool good);
+void sbx_router_on_admin(sbx_router *router, sbx_worker_ref ref, sbx_worker_command command);
+void sbx_router_on_bus_down(sbx_router *router);
+void sbx_router_on_worker_timer(sbx_router *router, sbx_worker *worker);
+void sbx_router_do_pending(sbx_router *router);
+
+/* A worker that nobody answers for: offline until it is seen again; running attempts go on. */
+void sbx_router_worker_silent(sbx_router *router, sbx_worker *worker);
+
+/* Notes what a report did to the breaker, and what follows from it. */
+void sbx_router_breaker_changed(sbx_router *router, sbx_request *request, sbx_worker *worker,
+                                sbx_breaker_change change);
+void sbx_router_arm_worker(sbx_router *router, sbx_worker *worker);
+
+#endif

@@ -1,0 +1,119 @@
+/* After a failed attempt: another one now, another one later, or the end. */
+#include <assert.h>
+
+#include "core/router_priv.h"
+
+static bool is_tried_afterwards(sbx_router *router, const sbx_request *request, const sbx_class *row)
+{
+    switch (row->retry) {
+    case SBX_CLASS_RETRY_RESEND:
+        return request->is_resent;
+    case SBX_CLASS_RETRY_AT_ONCE:
+        return !router->policy.retry.same_worker || row->breaker != SBX_EFFECT_FAILURE;
+    case SBX_CLASS_RETRY_NO:
+    case SBX_CLASS_RETRY_FIRST_AT_ONCE:
+    case SBX_CLASS_RETRY_FREE:
+        break;
+    case SBX_CLASS_RETRY_DELAY:
+        return row->worker != SBX_CLASS_WORKER_COOL_DOWN; /* busy is not tried; it cools down */
+    }
+    return true;
+}
+
+static void mark_tried(sbx_router *router, sbx_request *request, const sbx_class *row)
+{
+    if (!is_tried_afterwards(router, request, row))
+        return;
+    assert(request->tried_count < SBX_MAX_ATTEMPTS);
+    request->tried[request->tried_count++] = request->attempt.worker->slot;
+}
+
+static bool is_free(const sbx_request *request, const sbx_class *row)
+{
+    return row->retry == SBX_CLASS_RETRY_FREE ||
+           (row->retry == SBX_CLASS_RETRY_RESEND && !request->is_resent);
+}
+
+static bool is_poison(const sbx_router *router, const sbx_request *request)
+{
+    return request->deaths >= SBX_POISON_REQUEST_DEATHS ||
+           sbx_poison_is_known(&router->poison, request->body_hash, router->now);
+}
+
+/* Whether the rules allow one more attempt, candidates and budget aside. */
+static bool is_allowed(sbx_router *router, sbx_request *request, const sbx_class *row)
+{
+    const sbx_retry_policy *policy = &router->policy.retry;
+    if (request->is_committed || row->retry == SBX_CLASS_RETRY_NO || !policy->enabled)
+        return false;
+    if (request->attempt.number >= SBX_MAX_ATTEMPTS || router->now >= request->deadline_at)
+        return false;
+    request->is_poison = is_poison(router, request);
+    if (request->is_poison)
+        return false;
+    if (is_free(request, row))
+        return true;
+    return request->retries < policy->max_retries && sbx_retry_wants(policy, row->on);
+}
+
+static bool has_budget(sbx_router *router, sbx_request *request, const sbx_class *row, const sbx_worker *next)
+{
+    bool to_closed = sbx_breaker_state_at(&next->breaker, router->now) == SBX_BREAKER_CLOSED;
+    if (is_free(request, row) || (request->retries == 0 && to_closed))
+        return true;
+    return sbx_retry_budget_take(&request->model->budget, router->now);
+}
+
+static sbx_time_ns delay_of(sbx_router *router, const sbx_request *request, const sbx_class *row)
+{
+    bool at_once = row->retry == SBX_CLASS_RETRY_AT_ONCE || is_free(request, row) ||
+                   (row->retry == SBX_CLASS_RETRY_FIRST_AT_ONCE && request->retries == 0);
+    return at_once ? 0 : sbx_retry_delay(&router->policy.retry, request->retries + 1, &router->rng);
+}
+
+static void schedule(sbx_router *router, sbx_request *request, const sbx_class *row, sbx_time_ns delay)
+{
+    sbx_router_note(router, SBX_NOTE_RETRY_SCHEDULED, request, NULL)->note.delay_ns = delay;
+    if (!is_free(request, row))
+        request->retries++;
+    if (row->retry == SBX_CLASS_RETRY_RESEND)
+        request->is_resent = true;
+    request->retry_at = sbx_time_add(router->now, delay);
+}
+
+void sbx_router_after_failure(sbx_router *router, sbx_request *request, const sbx_class *row,
+                              const sbx_attempt_end *end, bool may_retry)
+{
+    sbx_model *model = NULL;
+    uint32_t eligible = 0;
+    mark_tried(router, request, row);
+    request->last_row = row;
+    request->last_outcome = end->outcome;
+    bool goes_on = may_retry && is_allowed(router, request, row);
+    sbx_worker *next = goes_on ? sbx_router_choose(router, request, &model, &eligible) : NULL;
+    if (next == NULL || !has_budget(router, request, row, next)) {
+        sbx_router_fail(router, request);
+        return;
+    }
+    sbx_time_ns delay = delay_of(router, request, row);
+    if (delay >= sbx_time_left(request->deadline_at, router->now)) {
+        sbx_router_fail(router, request);
+        return;
+    }
+    schedule(router, request, row, delay);
+    if (delay == 0)
+        sbx_router_start(router, request, next, model, eligible);
+    else
+        sbx_router_arm(router, request);
+}
+
+void sbx_router_retry_now(sbx_router *router, sbx_request *request)
+{
+    sbx_model *model = NULL;
+    uint32_t eligible = 0;
+    sbx_worker *next = sbx_router_choose(router, request, &model, &eligible);
+    if (next == NULL)
+        sbx_router_fail(router, request);
+    else
+        sbx_router_start(router, request, next, model, eligible);
+}
