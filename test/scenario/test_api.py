@@ -143,11 +143,11 @@ INVALID = {
 
 @pytest.mark.parametrize("name", INVALID)
 def test_an_invalid_body_is_a_400_that_reaches_no_worker(cluster, name):
-    before = sum(len(w.log()["requests"]) for w in cluster.workers)
+    before = sum(len(w.inference()) for w in cluster.workers)
     answer = cluster.post("/v1/chat/completions", INVALID[name])
     assert (answer.status, answer.error_code) == (400, "REQUEST_VALIDATION_FAILED"), answer
     assert answer.json()["error"]["type"] == "invalid_request_error"
-    assert sum(len(w.log()["requests"]) for w in cluster.workers) == before
+    assert sum(len(w.inference()) for w in cluster.workers) == before
 
 
 def test_an_unknown_model_is_a_404_that_names_the_known(cluster):

@@ -146,21 +146,21 @@ def test_an_idle_connection_is_closed_after_its_time(cluster):
 
 
 def test_a_client_that_leaves_ends_the_request_at_the_engine(cluster):
-    before = cluster.worker(0).log()["aborts"]
+    before = cluster.worker(0).engine.aborts()
     stream = cluster.stream(cluster.body(max_tokens=100_000))
     next(iter(stream))
     stream.abort()
-    until(lambda: cluster.worker(0).log()["aborts"] == before + 1, 3, "the engine sees the client leave")
+    until(lambda: cluster.worker(0).engine.aborts() == before + 1, 3, "the engine sees the client leave")
     cluster.until_quiet()
 
 
 def test_a_client_that_leaves_a_buffered_request_ends_it_too(cluster):
-    before = cluster.worker(0).log()["aborts"]
+    before = cluster.worker(0).engine.aborts()
     with socket.create_connection(address_of(cluster.api_url)) as sock:
         body = json.dumps(cluster.body(max_tokens=100_000)).encode()
         sock.sendall(post(body=body))
         until(lambda: cluster.in_flight() == 1, 3, "the request runs")
-    until(lambda: cluster.worker(0).log()["aborts"] == before + 1, 3, "the engine sees the client leave")
+    until(lambda: cluster.worker(0).engine.aborts() == before + 1, 3, "the engine sees the client leave")
     cluster.until_quiet()
 
 

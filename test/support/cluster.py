@@ -50,8 +50,8 @@ class Worker:
         """The next `count` requests fail with a 500."""
         self.fault("error_500", count)
 
-    def log(self):
-        return self.engine.sim_log()
+    def inference(self):
+        return self.engine.inference()
 
     def kill(self):
         """kill -9 of what the controller talks to: the worker process, or the engine itself."""

@@ -31,7 +31,15 @@ class SimulatedEngine(Child):
         assert request(self.url, "DELETE", "/sim/faults", seconds=5).status in (200, 204)
 
     def sim_log(self):
+        """{"now_ms","total","dropped","requests":[{"method","path","status","aborted",...}]}"""
         return request(self.url, "GET", "/sim/log", seconds=5).json()
+
+    def inference(self):
+        """What it was asked to infer, probes of models and health left out."""
+        return [entry for entry in self.sim_log()["requests"] if entry["method"] == "POST"]
+
+    def aborts(self):
+        return sum(entry["aborted"] for entry in self.inference())
 
 
 def chat_answer(text="recorded", model="rec"):

@@ -39,6 +39,8 @@ VIOLATIONS = [
     ("core/a.c", "int f(void) { return socket(1, 2, 3); }\n", "a socket: socket()"),
     ("core/a.c", "void f(void) { clock_gettime(0, 0); }\n", "a clock: clock_gettime()"),
     ("shell/a.c", "long f(void) { return uv_hrtime(); }\n", "a clock: uv_hrtime()"),
+    ("base/a.c", "void f(void) { clock_gettime(CLOCK_MONOTONIC, 0); }\n", "a clock: clock_gettime()"),
+    ("core/a.c", "void f(void) { clock_gettime(CLOCK_REALTIME, 0); }\n", "a clock: clock_gettime()"),
     ("core/a.c", "void f(void) { pthread_yield(); }\n", "a thread: pthread_yield()"),
     ("core/a.c", "void *f(void) { return malloc(1); }\n", "malloc: malloc()"),
     ("core/a.c", "void f(char *p) { snprintf(p, 1, \"x\"); }\n", "stdio: snprintf()"),
@@ -64,6 +66,7 @@ INNOCENT = [
     ("core/a.c", "void f(void) { x->free(x); sbx_worker_free(x); queue.send(x); }\n"),
     ("core/a.c", "static int x = 0x1e5 + 10u + a.b2 + 1ull;\n"),
     ("net/a.c", "#include <nats/nats.h>\nlong f(void) { return uv_hrtime(); }\n"),
+    ("base/a.c", "void f(void) { clock_gettime(CLOCK_REALTIME, 0); }\n"),
     ("codec/a.c", "void f(char *p) { snprintf(p, 1, \"x\"); }\n"),
 ]
 
