@@ -32,7 +32,9 @@ static inline sbx_view sbx_view_of(const void *data, size_t len)
 
 static inline sbx_view sbx_view_cstr(const char *text)
 {
-    return text == NULL ? (sbx_view){0} : sbx_view_of(text, strlen(text));
+    if (text == NULL)
+        return (sbx_view){0};
+    return sbx_view_of(text, strlen(text));
 }
 
 static inline bool sbx_view_eq(sbx_view a, sbx_view b)
