@@ -19,12 +19,15 @@ bool sbx_wrong(sbx_load *load, const sbx_row *row, sbx_node *node)
 {
     char quoted[SBX_QUOTE_MAX];
     char expected[SBX_DESCRIBE_MAX];
-    bool is_secret_text = row->kind == SBX_KIND_SECRET && node->kind == SBX_NODE_SCALAR && node->text.len > 0;
-    bool is_quoted =
-        node->kind == SBX_NODE_SCALAR && !node->is_plain && !node->is_expanded && node->text.len > 0;
+    const char *found = sbx_found(node, quoted);
+    bool has_text = node->kind == SBX_NODE_SCALAR && node->text.len > 0;
+    bool is_string = has_text && !node->is_plain && !node->is_expanded;
+    if (has_text && row->kind == SBX_KIND_SECRET) {
+        found = "another value (not shown)";
+        is_string = false;
+    }
     node->is_bad = true;
-    sbx_load_problem(load, node->place, "found %s%s, expected %s", is_quoted ? "the string " : "",
-                     is_secret_text ? "a value that is none (not shown)" : sbx_found(node, quoted),
+    sbx_load_problem(load, node->place, "found %s%s, expected %s", is_string ? "the string " : "", found,
                      sbx_describe(row, expected));
     return false;
 }

@@ -65,17 +65,22 @@ static bool is_text(const struct reader *reader)
 /* -- errors
  * --------------------------------------------------------------------------------------------------- */
 
-/* Whether the line's indentation, or what is before the column, holds a tab: the usual cause. */
-static bool has_tab_before(sbx_view text, size_t line, size_t column)
+static sbx_view line_at(sbx_view text, size_t line)
 {
-    for (size_t at = 0; line > 0 && at != SIZE_MAX; line--) {
-        at = sbx_view_find(text, '\n', 0);
-        text = at == SIZE_MAX ? (sbx_view){0} : sbx_view_skip(text, at + 1);
+    for (; line > 0; line--) {
+        size_t end = sbx_view_find(text, '\n', 0);
+        text = end == SIZE_MAX ? (sbx_view){0} : sbx_view_skip(text, end + 1);
     }
-    for (size_t i = 0; i < text.len && i <= column; i++) {
-        if (text.data[i] == '\t')
+    return sbx_view_slice(text, 0, sbx_view_find(text, '\n', 0));
+}
+
+/* Whether the indentation up to the column holds a tab: the usual cause. */
+static bool has_tab_before(sbx_view line, size_t column)
+{
+    for (size_t i = 0; i < line.len && i <= column; i++) {
+        if (line.data[i] == '\t')
             return true;
-        if (text.data[i] != ' ' && text.data[i] != '-' && i < column)
+        if (line.data[i] != ' ' && line.data[i] != '-' && i < column)
             return false;
     }
     return false;
@@ -89,7 +94,8 @@ static void tell_syntax_error(struct reader *reader)
         reader->load->out_of_memory = true;
         return;
     }
-    if (has_tab_before(reader->text, parser->problem_mark.line, parser->problem_mark.column)) {
+    sbx_view line = line_at(reader->text, parser->problem_mark.line);
+    if (has_tab_before(line, parser->problem_mark.column)) {
         sbx_load_problem(reader->load, place, "found a tab, expected spaces: YAML is not indented with tabs");
         return;
     }
@@ -97,8 +103,10 @@ static void tell_syntax_error(struct reader *reader)
     if (parser->context != NULL)
         snprintf(context, sizeof context, " %s that begins at line %zu", parser->context,
                  parser->context_mark.line + 1);
-    sbx_load_problem(reader->load, place, "found text that is not YAML (%s%s), expected YAML",
-                     parser->problem == NULL ? "unreadable" : parser->problem, context);
+    sbx_load_problem(reader->load, place, "found text that is not YAML (%s%s), expected YAML%s",
+                     parser->problem == NULL ? "unreadable" : parser->problem, context,
+                     sbx_view_contains(line, SBX_VIEW("${")) ? "; between { } or [ ], ${NAME} needs quotes"
+                                                             : "");
 }
 
 static bool next_event(struct reader *reader, yaml_event_t *ret_event)
