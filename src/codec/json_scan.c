@@ -98,12 +98,15 @@ static bool scan_escape(scanner *s)
     }
 }
 
+/* A run of characters beyond ASCII. */
 static bool scan_multibyte(scanner *s)
 {
-    size_t len = sbx_utf8_valid_char(sbx_view_of(s->at, (size_t)(s->end - s->at)));
-    if (len == 0)
-        return fail(s, s->at, "bytes that are not UTF-8");
-    s->at += len;
+    while (s->at < s->end && *s->at >= 0x80) {
+        size_t len = sbx_utf8_valid_char(sbx_view_of(s->at, (size_t)(s->end - s->at)));
+        if (len == 0)
+            return fail(s, s->at, "bytes that are not UTF-8");
+        s->at += len;
+    }
     return true;
 }
 
@@ -227,11 +230,17 @@ static bool remember_key(scanner *s, sbx_view key)
     return true;
 }
 
+static bool is_named(sbx_view key, sbx_view name)
+{
+    sbx_json_likeness likeness = sbx_json_compare_plain(key, name);
+    return likeness == SBX_JSON_EQUAL || (likeness == SBX_JSON_ESCAPED && sbx_json_string_eq(key, name));
+}
+
 static void match_wants(scanner *s, sbx_view key)
 {
     s->member = NULL;
     for (size_t i = 0; i < s->want_count; i++) {
-        if (!sbx_json_string_eq(key, s->wants[i].name))
+        if (!is_named(key, s->wants[i].name))
             continue;
         s->member = &s->wants[i];
         s->member->key_offset = sbx_json_offset(s->text, key);

@@ -89,17 +89,53 @@ static bool has_escapes(sbx_view content)
     return sbx_view_find(content, '\\', 0) != SIZE_MAX;
 }
 
-/* FNV-1a: only to tell keys of one object apart quickly; equality is always checked. */
-uint64_t sbx_json_string_hash(sbx_view string)
+/* Only to tell keys of one object apart quickly: equality is always checked. */
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 29;
+}
+
+static uint64_t little_endian(const uint8_t *bytes, size_t len)
+{
+    uint64_t word = 0;
+    for (size_t i = 0; i < len; i++)
+        word |= (uint64_t)bytes[i] << (8 * i);
+    return word;
+}
+
+static uint64_t hash_plain(sbx_view bytes)
+{
+    uint64_t hash = 0;
+    size_t at = 0;
+    for (; bytes.len - at >= 8; at += 8)
+        hash = mix(hash, little_endian(bytes.data + at, 8));
+    return mix(hash, little_endian(bytes.data + at, bytes.len - at) | (uint64_t)bytes.len << 56);
+}
+
+/* The same over decoded pieces, eight bytes collected at a time. */
+static uint64_t hash_escaped(sbx_view string)
 {
     decoder d;
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    uint64_t hash = 0;
+    uint64_t word = 0;
+    size_t len = 0;
     start(&d, string);
     for (sbx_view piece = next_piece(&d); piece.len > 0; piece = next_piece(&d)) {
-        for (size_t i = 0; i < piece.len; i++)
-            hash = (hash ^ piece.data[i]) * UINT64_C(0x100000001b3);
+        for (size_t i = 0; i < piece.len; i++) {
+            word |= (uint64_t)piece.data[i] << (8 * (len % 8));
+            if (++len % 8 != 0)
+                continue;
+            hash = mix(hash, word);
+            word = 0;
+        }
     }
-    return hash;
+    return mix(hash, word | (uint64_t)len << 56);
+}
+
+uint64_t sbx_json_string_hash(sbx_view string)
+{
+    return has_escapes(inside(string)) ? hash_escaped(string) : hash_plain(inside(string));
 }
 
 static size_t common_len(sbx_view a, sbx_view b)
@@ -138,13 +174,9 @@ bool sbx_json_strings_equal(sbx_view a, sbx_view b)
 bool sbx_json_string_eq(sbx_view string, sbx_view decoded)
 {
     decoder d;
-    sbx_view content = inside(string);
-    if (content.len < decoded.len)
-        return false;
-    if (content.len == decoded.len && sbx_view_eq(content, decoded))
-        return !has_escapes(content);
-    if (!has_escapes(content))
-        return false;
+    sbx_json_likeness likeness = sbx_json_compare_plain(string, decoded);
+    if (likeness != SBX_JSON_ESCAPED)
+        return likeness == SBX_JSON_EQUAL;
     start(&d, string);
     for (sbx_view piece = next_piece(&d); piece.len > 0; piece = next_piece(&d)) {
         if (!sbx_view_starts_with(decoded, piece))

@@ -88,9 +88,16 @@ static const uint8_t *container_end(const uint8_t *at, const uint8_t *end)
     return end;
 }
 
+/* Behind a number, true, false or null: letters, digits, '.', '+' and '-' all lie between '+' and 'z', where
+ * the only others in JSON are ',', ':' and brackets. */
+static bool is_word_byte(uint8_t byte)
+{
+    return byte >= '+' && byte <= 'z' && byte != ',' && byte != ':' && byte != ']' && byte != '[';
+}
+
 static const uint8_t *word_end(const uint8_t *at, const uint8_t *end)
 {
-    while (at < end && *at != ',' && *at != '}' && *at != ']' && *at != ':' && !is_space(*at))
+    while (at < end && is_word_byte(*at))
         at++;
     return at;
 }

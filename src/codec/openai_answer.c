@@ -52,7 +52,7 @@ static bool is_given(sbx_json_value value)
 static bool has_expected_member(const sbx_json_want *wants, sbx_endpoint endpoint)
 {
     sbx_json_value value = wants[MEMBER].value;
-    if (value.type == SBX_JSON_NONE)
+    if (value.type == SBX_JSON_NONE && expected[endpoint].other != NULL)
         value = wants[OTHER].value;
     return value.type == SBX_JSON_ARRAY && (expected[endpoint].may_be_empty || !sbx_json_is_empty(value));
 }
