@@ -61,9 +61,12 @@ sbx_err sbx_bus_worker_write(sbx_buf *buf, const sbx_bus_worker *worker)
     sbx_buf_appendf(buf, ",\"maxConcurrent\":%lu,\"load\":{\"inFlight\":%lu,\"queued\":%lu}",
                     (unsigned long)worker->max_concurrent, (unsigned long)worker->in_flight,
                     (unsigned long)worker->queued);
-    return sbx_buf_appendf(buf, ",\"resume\":\"%s\",\"streamUsage\":\"%s\",\"draining\":%s}",
-                           resume_names[worker->can_resume], usage_names[worker->stream_usage],
-                           worker->draining ? "true" : "false");
+    sbx_buf_appendf(buf, ",\"resume\":\"%s\",\"streamUsage\":\"%s\",\"draining\":%s",
+                    resume_names[worker->can_resume], usage_names[worker->stream_usage],
+                    worker->draining ? "true" : "false");
+    if (worker->clock_ms > 0)
+        sbx_buf_appendf(buf, ",\"clockMs\":%llu", (unsigned long long)worker->clock_ms);
+    return sbx_buf_append_byte(buf, '}');
 }
 
 sbx_err sbx_bus_leave_write(sbx_buf *buf, sbx_view worker_id, sbx_view boot_id)
@@ -85,6 +88,7 @@ enum member {
     RESUME,
     STREAM_USAGE,
     DRAINING,
+    CLOCK_MS,
     MEMBER_COUNT
 };
 
@@ -256,6 +260,9 @@ static sbx_err read_flags(const parse *p, sbx_bus_worker *worker)
     if (err == SBX_OK && is_given(p->wants[DRAINING].value) &&
         sbx_json_to_bool(p->wants[DRAINING].value, &worker->draining) != SBX_OK)
         return refuse(p, "draining", p->wants[DRAINING].value, "true or false");
+    if (err == SBX_OK && is_given(p->wants[CLOCK_MS].value) &&
+        sbx_json_to_u64(p->wants[CLOCK_MS].value, &worker->clock_ms) != SBX_OK)
+        return refuse(p, "clockMs", p->wants[CLOCK_MS].value, "an integer in range");
     return err;
 }
 
@@ -272,10 +279,10 @@ static sbx_err read_names(const parse *p, sbx_bus_worker *worker)
 static sbx_err scan(parse *p)
 {
     static const char *const names[MEMBER_COUNT] = {
-        [WORKER_ID] = "workerId", [BOOT_ID] = "bootId", [VERSION] = "version",
-        [ENGINE] = "engine",      [MODELS] = "models",  [MAX_CONCURRENT] = "maxConcurrent",
-        [LOAD] = "load",          [RESUME] = "resume",  [STREAM_USAGE] = "streamUsage",
-        [DRAINING] = "draining",
+        [WORKER_ID] = "workerId", [BOOT_ID] = "bootId",   [VERSION] = "version",
+        [ENGINE] = "engine",      [MODELS] = "models",    [MAX_CONCURRENT] = "maxConcurrent",
+        [LOAD] = "load",          [RESUME] = "resume",    [STREAM_USAGE] = "streamUsage",
+        [DRAINING] = "draining",  [CLOCK_MS] = "clockMs",
     };
     for (int i = 0; i < MEMBER_COUNT; i++)
         p->wants[i].name = sbx_view_cstr(names[i]);

@@ -1,7 +1,7 @@
 /* What workers tell controllers about themselves: worker.register, worker.heartbeat (the same body, so that a
  * restarted controller knows all within one interval) and worker.deregister. JSON, camelCase:
  *   {"workerId","bootId","version","engine":{"kind","state"},"models":[..],"maxConcurrent",
- *    "load":{"inFlight","queued"},"resume":"off|prefill","streamUsage":"auto|on|off","draining"} */
+ *    "load":{"inFlight","queued"},"resume":"off|prefill","streamUsage":"auto|on|off","draining","clockMs"} */
 #ifndef SBX_CODEC_BUS_MESSAGE_H
 #define SBX_CODEC_BUS_MESSAGE_H
 
@@ -47,6 +47,7 @@ typedef struct sbx_bus_worker {
     bool can_resume; /* takes an assistant prefill */
     sbx_bus_stream_usage stream_usage;
     bool draining;
+    uint64_t clock_ms; /* the worker's monotonic clock when it wrote this, whole ms; 0: not told */
 } sbx_bus_worker;
 
 const char *sbx_bus_engine_kind_name(sbx_bus_engine_kind kind);
