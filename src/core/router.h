@@ -105,7 +105,7 @@ typedef enum sbx_action_kind {
     SBX_ACTION_ADMITTED, /* .request: this is the handle of the request just reported */
     SBX_ACTION_START,    /* .start: send the request to this worker */
     SBX_ACTION_CANCEL,   /* .cancel: stop this attempt now; nothing it still says matters */
-    SBX_ACTION_COMMIT,   /* this attempt's answer is the one: send the head and everything held */
+    SBX_ACTION_COMMIT,   /* .commit: this attempt's answer is the one: send the head and everything held */
     SBX_ACTION_FORWARD,  /* pass on the chunk just reported */
     SBX_ACTION_HOLD,     /* keep the chunk just reported */
     SBX_ACTION_DROP,     /* forget the event just reported: its attempt is stale */
@@ -153,6 +153,9 @@ typedef struct sbx_action {
             sbx_outcome outcome; /* why: a limit, the client left, the worker died */
         } cancel;
         struct {
+            sbx_request_meta meta; /* as far as it is known now */
+        } commit;
+        struct {
             sbx_request_end end;
             sbx_api_error error;        /* FAIL only */
             uint32_t http_status;       /* FAIL only: differs from the error's own in a few rows */
@@ -196,9 +199,6 @@ sbx_actions sbx_router_step(sbx_router *router, sbx_time_ns now, const sbx_event
 
 /* When the next TICK is due at the latest; SBX_TIME_NEVER when nothing waits. */
 sbx_time_ns sbx_router_next_deadline(const sbx_router *router);
-
-/* What metadata says of a request that has not ended; all zero when the handle is stale. */
-sbx_request_meta sbx_router_meta(const sbx_router *router, sbx_request_ref request);
 
 /* The registry, to read: workers, models, breakers, in flight counts. */
 const sbx_registry *sbx_router_registry(const sbx_router *router);

@@ -7,14 +7,14 @@ enum {
     IMPATIENT_CANCELS = 3 /* in a row without first content count as one failure */
 };
 
-static sbx_edge *edge_of(sbx_router *router, const sbx_request *request)
+sbx_edge *sbx_router_edge(const sbx_router *router, const sbx_request *request)
 {
     const sbx_attempt *attempt = &request->attempt;
     if (attempt->edge == SBX_NONE)
         return NULL;
     sbx_edge *edge = &router->registry.edges[attempt->edge];
     bool is_same = edge->worker == attempt->worker->slot && edge->model == request->model->slot;
-    return is_same ? edge : NULL; /* the model may have been dropped meanwhile */
+    return is_same ? edge : NULL;
 }
 
 /* ---- start -------------------------------------------------------------------------------------------- */
@@ -120,7 +120,7 @@ static void on_accepted(sbx_router *router, sbx_request *request)
 static void on_first_content(sbx_router *router, sbx_request *request)
 {
     sbx_attempt *attempt = &request->attempt;
-    sbx_edge *edge = edge_of(router, request);
+    sbx_edge *edge = sbx_router_edge(router, request);
     attempt->has_content = true;
     attempt->first_content_at = router->now;
     attempt->worker->impatience = 0;
@@ -130,7 +130,7 @@ static void on_first_content(sbx_router *router, sbx_request *request)
     if (edge != NULL)
         sbx_edge_learn_first_content(&router->registry, edge, router->now - attempt->started_at, router->now);
     request->is_committed = true;
-    sbx_router_push(router, SBX_ACTION_COMMIT, request);
+    sbx_router_push_commit(router, request);
 }
 
 /* A sign of life moves no limit but idle, and only real content moves that: see SBX_CHUNK_SILENT. */
@@ -255,6 +255,7 @@ static void affect_worker(sbx_router *router, sbx_request *request, const sbx_cl
         sbx_router_note(router, SBX_NOTE_WORKER_HARD_DOWN, request, worker)->note.delay_ns =
             SBX_BREAKER_HARD_DOWN;
         sbx_breaker_hard_down(&worker->breaker, router->now);
+        worker->half_open_noted = false;
         break;
     case SBX_CLASS_WORKER_DRAIN:
         worker->says_draining = true;
@@ -267,7 +268,7 @@ static void affect_worker(sbx_router *router, sbx_request *request, const sbx_cl
 static void learn(sbx_router *router, const sbx_request *request, uint64_t tokens)
 {
     const sbx_attempt *attempt = &request->attempt;
-    sbx_edge *edge = edge_of(router, request);
+    sbx_edge *edge = sbx_router_edge(router, request);
     if (edge == NULL)
         return;
     sbx_time_ns took = router->now - attempt->started_at;

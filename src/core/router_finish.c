@@ -36,6 +36,11 @@ static sbx_action *push_end(sbx_router *router, sbx_action_kind kind, const sbx_
     return action;
 }
 
+void sbx_router_push_commit(sbx_router *router, sbx_request *request)
+{
+    sbx_router_push(router, SBX_ACTION_COMMIT, request)->commit.meta = meta_of(request, /* is_answered: */ true);
+}
+
 static void finish(sbx_router *router, sbx_request *request, sbx_request_end end)
 {
     router->counts.ended[end]++;
@@ -46,7 +51,7 @@ void sbx_router_succeed(sbx_router *router, sbx_request *request)
 {
     if (request->is_streaming && !request->is_committed) {
         request->is_committed = true; /* a stream without content, complete all the same */
-        sbx_router_push(router, SBX_ACTION_COMMIT, request);
+        sbx_router_push_commit(router, request);
     }
     push_end(router, SBX_ACTION_SUCCEED, request, SBX_END_OK);
     finish(router, request, SBX_END_OK);

@@ -142,6 +142,9 @@ typedef struct sbx_attempt_end {
 } sbx_attempt_end;
 void sbx_router_end_attempt(sbx_router *router, sbx_request *request, sbx_attempt_end end);
 
+/* What the worker's service of the request's model has taught; NULL when the model was dropped since. */
+sbx_edge *sbx_router_edge(const sbx_router *router, const sbx_request *request);
+
 /* ---- what follows (router_retry.c, router_finish.c) --------------------------------------------------- */
 
 void sbx_router_after_failure(sbx_router *router, sbx_request *request, const sbx_class *row,
@@ -151,6 +154,7 @@ void sbx_router_retry_now(sbx_router *router, sbx_request *request);
 void sbx_router_refuse(sbx_router *router, void *owner, sbx_api_error error, sbx_time_ns retry_after_ns);
 sbx_api_error sbx_router_error_of_census(const sbx_router *router, const sbx_census *census,
                                          sbx_time_ns *ret_retry_after);
+void sbx_router_push_commit(sbx_router *router, sbx_request *request);
 void sbx_router_succeed(sbx_router *router, sbx_request *request);
 void sbx_router_pass(sbx_router *router, sbx_request *request);
 void sbx_router_fail(sbx_router *router, sbx_request *request); /* by its last failure */
@@ -179,7 +183,7 @@ void sbx_router_on_bus_down(sbx_router *router);
 void sbx_router_on_worker_timer(sbx_router *router, sbx_worker *worker);
 void sbx_router_do_pending(sbx_router *router);
 
-/* A worker that nobody answers for: offline until it is seen again; running attempts go on. */
+/* Nobody answers for this worker: offline until it is seen again, its attempts lost if that takes long. */
 void sbx_router_worker_silent(sbx_router *router, sbx_worker *worker);
 
 /* Notes what a report did to the breaker, and what follows from it. */

@@ -134,13 +134,6 @@ void sbx_inference_on_drained(void *user)
 
 /* ---- requests ---- */
 
-static void refuse(sbx_server *server, sbx_http_request *request, const sbx_errinfo *info)
-{
-    char message[224];
-    snprintf(message, sizeof message, "%s (at byte %zu of the body)", info->text, info->offset);
-    sbx_reply_error(server, request, SBX_API_REQUEST_VALIDATION_FAILED, message);
-}
-
 /* Absent: no limit but our own. 1 ms to 24 h. */
 static sbx_err timeout_of(const sbx_http_head *head, sbx_time_ns *ret_timeout)
 {
@@ -217,7 +210,7 @@ static void start(sbx_server *server, sbx_http_request *request, sbx_endpoint en
     }
     if (sbx_openai_request_parse(sbx_http_request_body(request), endpoint, arena, &inf->openai, &info) !=
         SBX_OK) {
-        refuse(server, request, &info);
+        sbx_reply_error(server, request, SBX_API_REQUEST_VALIDATION_FAILED, info.text);
         return;
     }
     sbx_job_params params = params_of(inf, endpoint, timeout);

@@ -149,8 +149,9 @@ static void collect(sbx_job *job, sbx_view bytes)
     job->pieces[job->piece_count++] = bytes;
 }
 
-void sbx_attempt_on_commit(sbx_job *job)
+void sbx_attempt_on_commit(sbx_job *job, const sbx_action *action)
 {
+    job->meta = action->commit.meta;
     collect(job, sbx_buf_view(&job->attempt.answer.held));
 }
 

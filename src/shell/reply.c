@@ -60,9 +60,8 @@ static const char content_type_sse[] = "text/event-stream; charset=utf-8";
 
 static void open_stream(sbx_job *job, const sbx_view *pieces, size_t count)
 {
-    sbx_request_meta meta = sbx_router_meta(job->shell->router, job->ref);
     sbx_view failed[SBX_MAX_ATTEMPTS];
-    sbx_metadata metadata = metadata_of(job, &meta, failed);
+    sbx_metadata metadata = metadata_of(job, &job->meta, failed);
     sbx_job_head head = head_of(job, 200, sbx_view_cstr(content_type_sse), &metadata);
     if (job->shell->options.metadata != SBX_METADATA_OFF)
         head.metadata = write_metadata(job, &metadata);
@@ -125,8 +124,9 @@ static void reply_stream_end(sbx_job *job, const sbx_action *action)
     sbx_view pieces[3];
     size_t count = 0;
     if (!job->is_open) { /* a stream without any content: what was held is all there is */
-        sbx_view held = sbx_buf_view(&job->attempt.answer.held);
-        open_stream(job, &held, held.len > 0 ? 1 : 0);
+        size_t held_count = job->piece_count;
+        job->piece_count = 0;
+        open_stream(job, job->pieces, held_count);
         if (job->events == NULL)
             return;
     }

@@ -23,7 +23,7 @@ static void carry_out(sbx_shell *shell, const sbx_action *action)
         sbx_attempt_on_cancel(job, action);
         return;
     case SBX_ACTION_COMMIT:
-        sbx_attempt_on_commit(job);
+        sbx_attempt_on_commit(job, action);
         return;
     case SBX_ACTION_FORWARD:
         sbx_attempt_on_forward(job);

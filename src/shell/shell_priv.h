@@ -62,7 +62,8 @@ struct sbx_job {
     bool is_paused;         /* by the client side */
     sbx_answer_chunk chunk; /* the one just reported to the router */
     bool hold_failed;       /* it could not be kept */
-    size_t piece_count;
+    sbx_request_meta meta;  /* at the commit */
+    size_t piece_count;     /* to be written: chunks of the read at hand */
     sbx_view pieces[16];
 };
 
@@ -74,7 +75,7 @@ void sbx_job_on_admitted(sbx_job *job, sbx_request_ref ref);
 void sbx_job_on_end(sbx_job *job, const sbx_action *action);
 void sbx_attempt_on_start(sbx_job *job, const sbx_action *action);
 void sbx_attempt_on_cancel(sbx_job *job, const sbx_action *action);
-void sbx_attempt_on_commit(sbx_job *job);
+void sbx_attempt_on_commit(sbx_job *job, const sbx_action *action);
 void sbx_attempt_on_forward(sbx_job *job);
 void sbx_attempt_on_hold(sbx_job *job);
 void sbx_attempt_drop(sbx_attempt *attempt); /* cancels the call, frees what was read; fine when over */
