@@ -1,6 +1,7 @@
 /* Frames that a worker sends for one attempt: a 16-byte little-endian header
  *   u32 seq | u8 type | u8 flags | u16 reserved | u32 aux | u32 length
- * then `length` payload bytes. One bus message is one frame. seq counts from 0 without gaps. */
+ * then `length` payload bytes. One bus message is one frame. seq counts from 0 without gaps; PING, and ERROR with
+ * SBX_FRAME_ERROR_UNKNOWN, use none up. Flags are in codec/bus_control.h, the whole protocol in docs/bus.md. */
 #ifndef SBX_CODEC_BUS_FRAME_H
 #define SBX_CODEC_BUS_FRAME_H
 
@@ -19,14 +20,14 @@ typedef enum sbx_frame_type {
     SBX_FRAME_DATA = 3,  /* whole SSE events or body bytes exactly as the engine sent them */
     SBX_FRAME_END = 4,   /* the answer is complete; empty */
     SBX_FRAME_ERROR = 5, /* sbx_frame_error; ends the attempt */
-    SBX_FRAME_PING = 6,  /* progress; empty */
+    SBX_FRAME_PING = 6,  /* alive; progress by flag; empty */
 } sbx_frame_type;
 
 typedef struct sbx_frame {
     uint32_t seq;
     sbx_frame_type type;
     uint8_t flags;
-    uint32_t aux; /* milliseconds since the worker accepted the attempt */
+    uint32_t aux; /* ms since the worker accepted the attempt; PING_BODY: bytes of the body it has */
     sbx_view payload;
 } sbx_frame;
 
