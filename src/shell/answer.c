@@ -120,8 +120,9 @@ static sbx_outcome bytes_of(sbx_answer *answer, const sbx_sse_event *event, sbx_
     if (!event->has_other_fields)
         return SBX_OUTCOME_OK;
     sbx_buf_clear(&answer->rewritten);
-    if (sbx_sse_write_data(&answer->rewritten, event->data) != SBX_OK)
-        return SBX_OUTCOME_LOCAL;
+    sbx_err err = sbx_sse_write_data(&answer->rewritten, event->data);
+    if (err != SBX_OK)
+        return err == SBX_E_CAP ? SBX_OUTCOME_MALFORMED : SBX_OUTCOME_LOCAL;
     *ret_bytes = sbx_buf_view(&answer->rewritten);
     return SBX_OUTCOME_OK;
 }

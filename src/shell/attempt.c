@@ -82,6 +82,7 @@ static sbx_err send_request(sbx_job *job, const sbx_action *action)
 
 void sbx_attempt_on_start(sbx_job *job, const sbx_action *action)
 {
+    sbx_timer_stop(&job->tail); /* of the attempt before: it must not end this one */
     sbx_attempt_drop(&job->attempt);
     job->attempt = (sbx_attempt){.ref = action->start.attempt, .worker = action->start.worker};
     sbx_answer_init(&job->attempt.answer, job->params.endpoint, job->params.request->stream,
@@ -110,6 +111,7 @@ void sbx_attempt_on_cancel(sbx_job *job, const sbx_action *action)
 {
     if (job->attempt.ref.number != action->cancel.attempt.number)
         return;
+    sbx_timer_stop(&job->tail);
     sbx_transport_call *call = job->attempt.call;
     job->attempt.call = NULL;
     job->attempt.is_ended = true;
@@ -119,7 +121,7 @@ void sbx_attempt_on_cancel(sbx_job *job, const sbx_action *action)
 
 /* ---- chunks: collected while one read is looked through, sent with one write ---- */
 
-static void flush_pieces(sbx_job *job)
+void sbx_attempt_flush(sbx_job *job)
 {
     if (job->piece_count == 0)
         return;
@@ -145,7 +147,7 @@ static void collect(sbx_job *job, sbx_view bytes)
         return;
     }
     if (job->piece_count == PIECES_MAX)
-        flush_pieces(job);
+        sbx_attempt_flush(job);
     job->pieces[job->piece_count++] = bytes;
 }
 
@@ -180,7 +182,7 @@ static void look_at_chunk(sbx_job *job, const sbx_answer_chunk *chunk)
     sbx_shell_step(job->shell, &(sbx_event){.kind = SBX_EVENT_ATTEMPT_CHUNK,
                                             .chunk = {.attempt = job->attempt.ref, .flags = chunk->flags}});
     if (job->attempt.answer.rewritten.len > 0) {
-        flush_pieces(job);
+        sbx_attempt_flush(job);
         sbx_buf_clear(&job->attempt.answer.rewritten);
     }
 }
@@ -198,12 +200,12 @@ static void look_through(sbx_job *job)
         if (outcome != SBX_OUTCOME_OK)
             break;
     }
-    flush_pieces(job);
+    sbx_attempt_flush(job);
     if (!is_current(job, number))
         return;
     if (outcome != SBX_OUTCOME_OK)
         give_up(job, outcome);
-    else if (answer->saw_done)
+    else if (answer->saw_done && !sbx_wheel_is_armed(&job->tail.entry))
         sbx_timer_start(&job->tail, sbx_time_add(sbx_shell_now(job->shell), TAIL_WAIT));
 }
 

@@ -28,6 +28,8 @@ sbx_err sbx_backend_set_models(sbx_backend *backend, const sbx_view *models, siz
 /* Tells the router what is known of the backend (workers.c). */
 void sbx_backend_report(sbx_backend *backend);
 
+sbx_timer_fn sbx_backend_on_timer; /* a check is due (health.c) */
+
 /* Starts its health checks: the first at once, spread by jitter, then one per interval (health.c). */
 void sbx_backend_watch(sbx_backend *backend);
 

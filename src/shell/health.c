@@ -83,11 +83,11 @@ typedef struct model_list {
     size_t count;
 } model_list;
 
-static bool is_same_list(const sbx_backend *backend, const model_list *list)
+static bool is_same_list(const sbx_backend *backend, const model_list *list, size_t count)
 {
-    if (backend->model_count != list->count)
+    if (backend->model_count != count)
         return false;
-    for (size_t i = 0; i < list->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (!sbx_view_eq(backend->models[i], list->items[i].id))
             return false;
     }
@@ -98,7 +98,7 @@ static void adopt(sbx_backend *backend, const model_list *list)
 {
     sbx_view ids[SBX_WORKER_MODELS_MAX];
     size_t count = list->count < SBX_WORKER_MODELS_MAX ? list->count : SBX_WORKER_MODELS_MAX;
-    if (is_same_list(backend, list))
+    if (is_same_list(backend, list, count))
         return;
     for (size_t i = 0; i < count; i++)
         ids[i] = list->items[i].id;
@@ -166,7 +166,7 @@ static void check(sbx_backend *backend)
         finish(backend, false);
 }
 
-static void on_timer(sbx_timer *timer, void *user)
+void sbx_backend_on_timer(sbx_timer *timer, void *user)
 {
     (void)timer;
     check(user);
@@ -176,7 +176,6 @@ void sbx_backend_watch(sbx_backend *backend)
 {
     sbx_shell *shell = backend->shell;
     uint64_t jitter = (uint64_t)shell->options.health_jitter_ns;
-    sbx_timer_init(&backend->timer, shell->loop, on_timer, backend);
     sbx_timer_start(&backend->timer,
                     sbx_time_add(sbx_shell_now(shell), (sbx_time_ns)sbx_rng_below(&shell->rng, jitter + 1)));
 }

@@ -95,10 +95,10 @@ void sbx_job_on_end(sbx_job *job, const sbx_action *action)
     if (job->is_over)
         return;
     sbx_shell_note_end(job, action);
+    sbx_attempt_flush(job); /* what came before the end goes out before it */
     if (job->events != NULL)
         sbx_job_reply(job, action);
-    if (!job->is_over) /* the client side may have cancelled while it was told */
-        end(job);
+    end(job);
 }
 
 void sbx_job_cancel(sbx_job *job)

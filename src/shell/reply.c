@@ -1,9 +1,12 @@
 /* What a client gets to see: the head of an answer, metadata, the answer's bytes, or an error. */
 #include <assert.h>
-#include <stdio.h>
 
 #include "codec/error_body.h"
 #include "shell/shell_priv.h"
+
+enum {
+    KNOWN_MODELS_MAX = 20 /* named in the error for an unknown one */
+};
 
 /* ---- metadata ---- */
 
@@ -51,6 +54,7 @@ static sbx_job_head head_of(const sbx_job *job, unsigned status, sbx_view conten
         .request_id = job->params.request_id,
         .worker_id = metadata->selected_worker,
         .retry_count = metadata->retry_count,
+        .hides_routing = job->shell->options.metadata == SBX_METADATA_OFF,
         .retry_after_ns = -1,
         .should_retry = -1,
     };
@@ -106,14 +110,16 @@ static void reply_whole(sbx_job *job, const sbx_action *action)
 
 static const char done_event[] = "data: [DONE]\n\n";
 
-/* data: {"object":"chat.completion.chunk","choices":[],"metadata":{...}} */
+/* data: {"id":...,"object":"chat.completion.chunk","choices":[],"metadata":{...}} */
 static sbx_view metadata_event(sbx_job *job, const sbx_metadata *metadata)
 {
+    bool is_chat = job->params.endpoint == SBX_ENDPOINT_CHAT;
     sbx_buf *scratch = &job->shell->scratch;
     sbx_buf_clear(scratch);
     sbx_buf_append_cstr(scratch, "data: {\"id\":");
     sbx_buf_append_json(scratch, job->params.request_id);
-    sbx_buf_append_cstr(scratch, ",\"object\":\"chat.completion.chunk\",\"choices\":[],\"metadata\":");
+    sbx_buf_appendf(scratch, ",\"object\":\"%s\",\"choices\":[],\"metadata\":",
+                    is_chat ? "chat.completion.chunk" : "text_completion");
     sbx_metadata_write(scratch, metadata);
     sbx_buf_append_cstr(scratch, "}\n\n");
     return sbx_buf_error(scratch) == SBX_OK ? sbx_buf_view(scratch) : (sbx_view){0};
@@ -123,10 +129,8 @@ static void reply_stream_end(sbx_job *job, const sbx_action *action)
 {
     sbx_view pieces[3];
     size_t count = 0;
-    if (!job->is_open) { /* a stream without any content: what was held is all there is */
-        size_t held_count = job->piece_count;
-        job->piece_count = 0;
-        open_stream(job, job->pieces, held_count);
+    if (!job->is_open) { /* not one event came but [DONE] */
+        open_stream(job, /* pieces: */ NULL, 0);
         if (job->events == NULL)
             return;
     }
@@ -143,22 +147,38 @@ static void reply_stream_end(sbx_job *job, const sbx_action *action)
 
 /* ---- errors ---- */
 
+/* What the table says of the error, and what helps to mend it. Into the caller's buffer. */
+static void write_message(const sbx_job *job, const sbx_action *action, sbx_buf *message)
+{
+    const sbx_registry *registry = sbx_router_registry(job->shell->router);
+    sbx_buf_append_cstr(message, sbx_api_error_message(action->end.error));
+    if (action->end.meta.attempts > 0)
+        sbx_buf_appendf(message, " Last attempt: %s.", sbx_outcome_text(action->end.last_outcome));
+    if (action->end.error != SBX_API_MODEL_NOT_FOUND)
+        return;
+    size_t count = sbx_registry_model_count(registry);
+    sbx_buf_append_cstr(message, count == 0 ? " No model is served now." : " Known models: ");
+    for (size_t i = 0; i < count && i < KNOWN_MODELS_MAX; i++) {
+        sbx_buf_append_cstr(message, i == 0 ? "" : ", ");
+        sbx_buf_append_view(message, sbx_registry_model_at(registry, i));
+    }
+    if (count > KNOWN_MODELS_MAX)
+        sbx_buf_append_cstr(message, " ...");
+}
+
 static sbx_view write_error(sbx_job *job, const sbx_action *action, const sbx_metadata *metadata,
                             const char *before, const char *after)
 {
     sbx_buf *scratch = &job->shell->scratch;
-    bool had_attempt = action->end.meta.attempts > 0;
-    sbx_error_body body = {
-        .error = action->end.error,
-        .metadata = metadata,
-        .last_error = had_attempt ? sbx_view_cstr(sbx_api_error_code(action->end.last_error)) : (sbx_view){0},
-    };
-    char message[256];
-    if (had_attempt) {
-        snprintf(message, sizeof message, "%s Last attempt: %s.", sbx_api_error_message(action->end.error),
-                 sbx_outcome_text(action->end.last_outcome));
-        body.message = sbx_view_cstr(message);
-    }
+    sbx_buf *message = &job->shell->message;
+    sbx_error_body body = {.error = action->end.error, .metadata = metadata};
+    sbx_buf_clear(message);
+    write_message(job, action, message);
+    body.message = sbx_buf_view(message);
+    if (action->end.meta.attempts > 0)
+        body.last_error = sbx_view_cstr(sbx_api_error_code(action->end.last_error));
+    if (action->end.error == SBX_API_MODEL_NOT_FOUND)
+        body.param = SBX_VIEW("model");
     sbx_buf_clear(scratch);
     sbx_buf_append_cstr(scratch, before);
     sbx_error_body_write(scratch, &body);

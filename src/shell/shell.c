@@ -56,18 +56,20 @@ static void step_once(sbx_shell *shell, const sbx_event *event)
 
 static void keep_for_later(sbx_shell *shell, const sbx_event *event)
 {
-    assert(shell->waiting_count < SBX_SHELL_EVENTS_MAX);
-    uint32_t place = (shell->waiting_first + shell->waiting_count) % SBX_SHELL_EVENTS_MAX;
+    assert(shell->waiting_count < shell->waiting_size);
+    uint32_t place = (shell->waiting_first + shell->waiting_count) % shell->waiting_size;
     shell->waiting[place] = *event;
     shell->waiting_count++;
 }
 
 static bool take_waiting(sbx_shell *shell, sbx_event *ret_event)
 {
-    if (shell->waiting_count == 0)
+    if (shell->waiting_count == 0) {
+        shell->waiting_first = 0; /* the ring's far end is not touched as long as it need not be */
         return false;
+    }
     *ret_event = shell->waiting[shell->waiting_first];
-    shell->waiting_first = (shell->waiting_first + 1) % SBX_SHELL_EVENTS_MAX;
+    shell->waiting_first = (shell->waiting_first + 1) % shell->waiting_size;
     shell->waiting_count--;
     return true;
 }
@@ -109,6 +111,18 @@ static void on_tick(sbx_timer *timer, void *user)
 
 /* ---- life ---- */
 
+enum {
+    EVENTS_PER_JOB = 4, /* an attempt's end, pause, resume, gone: at most one of each waits */
+    EVENTS_BESIDE = 64
+};
+
+static sbx_err make_ring(sbx_shell *shell)
+{
+    shell->waiting_size = shell->options.policy.max_requests * EVENTS_PER_JOB + EVENTS_BESIDE;
+    shell->waiting = calloc(shell->waiting_size, sizeof *shell->waiting);
+    return shell->waiting == NULL ? SBX_E_NOMEM : SBX_OK;
+}
+
 sbx_err sbx_shell_new(sbx_loop *loop, const sbx_shell_options *options, sbx_shell **ret_shell)
 {
     sbx_shell *shell = calloc(1, sizeof *shell);
@@ -121,10 +135,13 @@ sbx_err sbx_shell_new(sbx_loop *loop, const sbx_shell_options *options, sbx_shel
     sbx_list_init(&shell->jobs);
     sbx_list_init(&shell->backends);
     sbx_buf_init(&shell->scratch, 1 << 20);
+    sbx_buf_init(&shell->message, 1 << 16);
     sbx_timer_init(&shell->tick, loop, on_tick, shell);
-    sbx_err err = sbx_router_new(&options->policy, options->seed, &shell->router);
+    sbx_err err = sbx_workers_init(shell);
     if (err == SBX_OK)
-        err = sbx_workers_init(shell);
+        err = make_ring(shell);
+    if (err == SBX_OK)
+        err = sbx_router_new(&options->policy, options->seed, &shell->router);
     if (err != SBX_OK) {
         sbx_shell_free(shell);
         return err;
@@ -142,6 +159,8 @@ void sbx_shell_free(sbx_shell *shell)
     sbx_workers_deinit(shell);
     sbx_router_free(shell->router);
     sbx_buf_deinit(&shell->scratch);
+    sbx_buf_deinit(&shell->message);
+    free(shell->waiting);
     free(shell);
 }
 

@@ -9,10 +9,6 @@
 #include "shell/job.h"
 #include "shell/shell.h"
 
-enum {
-    SBX_SHELL_EVENTS_MAX = 256 /* raised while actions are carried out; more is our own bug */
-};
-
 struct sbx_shell {
     sbx_loop *loop;
     sbx_router *router;
@@ -23,8 +19,8 @@ struct sbx_shell {
 
     /* Events raised while actions are carried out wait here, so that steps never nest. */
     bool is_stepping;
-    sbx_event waiting[SBX_SHELL_EVENTS_MAX];
-    uint32_t waiting_first, waiting_count;
+    sbx_event *waiting; /* a ring; sized so that every job may have all its events in it */
+    uint32_t waiting_size, waiting_first, waiting_count;
 
     sbx_list jobs; /* sbx_job.node */
     uint32_t job_count;
@@ -35,6 +31,7 @@ struct sbx_shell {
     bool bus_is_up;
 
     sbx_buf scratch; /* the JSON being written for an answer */
+    sbx_buf message; /* the sentence in it */
 };
 
 /* One try of a job at one worker: the transport's call and what its bytes mean so far. */
@@ -78,6 +75,7 @@ void sbx_attempt_on_cancel(sbx_job *job, const sbx_action *action);
 void sbx_attempt_on_commit(sbx_job *job, const sbx_action *action);
 void sbx_attempt_on_forward(sbx_job *job);
 void sbx_attempt_on_hold(sbx_job *job);
+void sbx_attempt_flush(sbx_job *job);        /* sends what was collected */
 void sbx_attempt_drop(sbx_attempt *attempt); /* cancels the call, frees what was read; fine when over */
 sbx_timer_fn sbx_attempt_on_tail;
 

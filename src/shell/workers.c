@@ -78,11 +78,20 @@ static sbx_engine_state engine_state_of(const sbx_bus_worker *worker)
     return SBX_ENGINE_DOWN;
 }
 
+/* The configuration's word stands: nobody takes a backend's place over the bus. */
+static bool is_name_of_backend(const sbx_shell *shell, sbx_view id)
+{
+    const sbx_worker *worker = sbx_registry_find(sbx_router_registry(shell->router), id);
+    return worker != NULL && sbx_worker_describe(worker, sbx_shell_now(shell)).kind == SBX_WORKER_HTTP;
+}
+
 static void on_worker(void *user, const sbx_bus_worker *message)
 {
     sbx_shell *shell = user;
     nats_worker *worker = NULL;
-    sbx_err err = worker_of(shell, message->worker_id, &worker);
+    sbx_err err = is_name_of_backend(shell, message->worker_id)
+                      ? SBX_E_EXISTS
+                      : worker_of(shell, message->worker_id, &worker);
     if (err != SBX_OK) {
         sbx_log(SBX_LOG_ERROR, "worker_refused", SBX_F_STR("worker", message->worker_id),
                 SBX_F_CSTR("why", sbx_err_text(err)), SBX_F_END);
@@ -180,6 +189,7 @@ sbx_err sbx_shell_add_backend(sbx_shell *shell, const sbx_backend_options *optio
     if (backend == NULL)
         return SBX_E_NOMEM;
     backend->shell = shell;
+    sbx_timer_init(&backend->timer, shell->loop, sbx_backend_on_timer, backend);
     sbx_err err = copy_options(backend, options);
     if (err == SBX_OK)
         err = sbx_http_peer_new(shell->loop, &options->peer, &backend->peer);
