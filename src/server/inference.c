@@ -38,16 +38,22 @@ static void add_retry_after(sbx_reply_headers *headers, sbx_time_ns retry_after_
     sbx_reply_add(headers, SBX_VIEW("retry-after"), sbx_view_cstr(texts->retry_after));
 }
 
+static void add_routing(sbx_reply_headers *headers, const sbx_job_head *head, number_texts *texts)
+{
+    if (head->worker_id.len > 0)
+        sbx_reply_add(headers, SBX_VIEW("x-signalbox-worker"), head->worker_id);
+    snprintf(texts->retry_count, sizeof texts->retry_count, "%u", head->retry_count);
+    sbx_reply_add(headers, SBX_VIEW("x-signalbox-retry-count"), sbx_view_cstr(texts->retry_count));
+}
+
 /* texts must live until the headers are written. */
 static void add_headers(const inference *inf, const sbx_job_head *head, sbx_reply_headers *headers,
                         number_texts *texts)
 {
     sbx_reply_add(headers, SBX_VIEW("content-type"), head->content_type);
     sbx_reply_add(headers, SBX_VIEW("x-request-id"), echoed_id(inf));
-    if (head->worker_id.len > 0)
-        sbx_reply_add(headers, SBX_VIEW("x-signalbox-worker"), head->worker_id);
-    snprintf(texts->retry_count, sizeof texts->retry_count, "%u", head->retry_count);
-    sbx_reply_add(headers, SBX_VIEW("x-signalbox-retry-count"), sbx_view_cstr(texts->retry_count));
+    if (!head->hides_routing)
+        add_routing(headers, head, texts);
     add_retry_after(headers, head->retry_after_ns, texts);
     if (head->should_retry >= 0)
         sbx_reply_add(headers, SBX_VIEW("x-should-retry"),

@@ -218,13 +218,13 @@ def test_a_client_that_does_not_read_stops_the_engine_instead_of_filling_memory(
         assert held < 24 << 20, f"{held} bytes left the engine"
         assert cluster.controller.resident_bytes() - before < 8 << 20
         sock.settimeout(20)
-        received = 0
-        while not finished.is_set() or received < sum(sent):
+        tail, content = b"", 0
+        while not tail.endswith(b"0\r\n\r\n"):
             data = sock.recv(1 << 20)
-            if not data:
-                break
-            received += len(data)
-        assert finished.is_set() and received >= sum(sent)
+            assert data, "the stream was cut"
+            tail, content = (tail + data)[-16:], content + data.count(b"x")
+        # Our chunks hold several of the engine's, so the framing differs; the content does not.
+        assert finished.is_set() and content >= 4000 * 16_000
         sock.close()
         cluster.until_quiet()
 
