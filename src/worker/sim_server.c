@@ -140,8 +140,10 @@ static void on_end(void *user)
 
 static void break_connection(sbx_http_request *request, sbx_sim_effect effect, bool is_headed)
 {
-    if (effect == SBX_SIM_CRASH)
+    if (effect == SBX_SIM_CRASH) {
+        (void)sbx_http_write_raw(request, (sbx_view){0}); /* what was said before goes out */
         raise(SIGKILL);
+    }
     if (effect == SBX_SIM_RESET) {
         sbx_http_reset(request);
         return;
