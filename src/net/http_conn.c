@@ -308,9 +308,15 @@ static void next_request(sbx_http_conn *conn)
         sbx_loop_defer(conn->server->loop, &conn->resume);
 }
 
+/* What was answered before the server began to close said nothing of an end: it is ended all the same. */
+static bool goes_on(const sbx_http_conn *conn)
+{
+    return !conn->closes && (!conn->server->is_closing || conn->input.len > 0 || conn->is_processing);
+}
+
 static void flushed(sbx_http_conn *conn)
 {
-    if (!conn->closes)
+    if (goes_on(conn))
         next_request(conn);
     else if (conn->input.len > 0 || conn->is_processing)
         linger(conn); /* unread bytes would turn our close into a reset that eats the answer */

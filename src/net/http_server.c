@@ -162,6 +162,20 @@ uint32_t sbx_http_server_connections(const sbx_http_server *server)
     return server->connection_count;
 }
 
+static bool is_answering(const sbx_http_conn *conn)
+{
+    bool is_lingering = conn->phase == SBX_HTTP_LINGER && sbx_stream_queued(conn->stream) > 0;
+    return conn->phase == SBX_HTTP_WORK || conn->phase == SBX_HTTP_FLUSH || is_lingering;
+}
+
+uint32_t sbx_http_server_answering(const sbx_http_server *server)
+{
+    uint32_t count = 0;
+    SBX_LIST_EACH(node, &server->connections)
+    count += is_answering(SBX_CONTAINER_OF(node, sbx_http_conn, link)) ? 1 : 0;
+    return count;
+}
+
 void sbx_http_server_free(sbx_http_server *server)
 {
     if (server == NULL)

@@ -49,8 +49,10 @@ sbx_err sbx_http_server_listen(sbx_http_server *server, const char *host, uint16
                                sbx_errinfo *reterr_info);
 /* close: stops accepting; idle connections are closed, those at work finish with `connection: close`. */
 void sbx_http_server_close(sbx_http_server *server);
-/* Connections still open; the owner polls it while draining. */
+/* Connections open, and those of them whose request is at work or whose answer has not gone out whole: the
+ * owner polls the latter while draining. */
 uint32_t sbx_http_server_connections(const sbx_http_server *server);
+uint32_t sbx_http_server_answering(const sbx_http_server *server);
 void sbx_http_server_free(sbx_http_server *server); /* cuts what is left, on_gone is called for each */
 
 /* ---- one request ---- */

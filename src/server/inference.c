@@ -20,8 +20,7 @@ typedef struct inference {
 /* A client's own id is echoed; ours is the identity (metadata, logs, upstream). */
 static sbx_view echoed_id(const inference *inf)
 {
-    sbx_view given = sbx_http_head_get(sbx_http_request_head(inf->request), "x-request-id");
-    return given.len > 0 && given.len <= 128 ? given : sbx_id_view(&inf->id);
+    return sbx_reply_request_id(inf->request, &inf->id);
 }
 
 typedef struct number_texts {

@@ -10,6 +10,10 @@
 
 static const char content_type_json[] = "application/json";
 
+enum {
+    GIVEN_ID_MAX = 128 /* bytes of a client's own request id that are echoed */
+};
+
 void sbx_reply_add(sbx_reply_headers *headers, sbx_view name, sbx_view value)
 {
     assert(headers->count < SBX_REPLY_HEADERS_MAX);
@@ -41,10 +45,19 @@ void sbx_reply_add_cors(const sbx_server *server, sbx_http_request *request, sbx
 
 /* ---- JSON ---- */
 
+sbx_view sbx_reply_request_id(sbx_http_request *request, const sbx_id *own)
+{
+    sbx_view given = sbx_http_head_get(sbx_http_request_head(request), "x-request-id");
+    return given.len > 0 && given.len <= GIVEN_ID_MAX ? given : sbx_id_view(own);
+}
+
 static void send_text(sbx_server *server, sbx_http_request *request, unsigned status, sbx_view text,
                       sbx_reply_headers *headers)
 {
+    sbx_id id;
+    sbx_id_make(&server->rng, &id);
     sbx_reply_add(headers, SBX_VIEW("content-type"), sbx_view_cstr(content_type_json));
+    sbx_reply_add(headers, SBX_VIEW("x-request-id"), sbx_reply_request_id(request, &id));
     sbx_reply_add_cors(server, request, headers);
     (void)sbx_http_respond(request, status, headers->items, headers->count, &text, 1);
 }

@@ -20,6 +20,9 @@ typedef struct sbx_reply_headers {
 
 void sbx_reply_add(sbx_reply_headers *headers, sbx_view name, sbx_view value);
 
+/* What x-request-id says: the client's own id if it sent a usable one, else ours. Borrows both. */
+sbx_view sbx_reply_request_id(sbx_http_request *request, const sbx_id *own);
+
 /* CORS headers, where the request's Origin is in the configured list. */
 void sbx_reply_add_cors(const sbx_server *server, sbx_http_request *request, sbx_reply_headers *headers);
 

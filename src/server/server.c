@@ -126,6 +126,8 @@ static sbx_view error_body(void *user, unsigned status, const char *message)
 
 /* ---- life ---- */
 
+static sbx_timer_fn on_drain_timer;
+
 sbx_err sbx_server_new(sbx_loop *loop, sbx_shell *shell, const sbx_server_options *options,
                        sbx_server **ret_server)
 {
@@ -140,6 +142,7 @@ sbx_err sbx_server_new(sbx_loop *loop, sbx_shell *shell, const sbx_server_option
     sbx_rng_seed(&server->rng, options->seed);
     server->hash_key = (sbx_siphash_key){.k0 = sbx_rng_next(&server->rng), .k1 = sbx_rng_next(&server->rng)};
     sbx_buf_init(&server->scratch, 1 << 20);
+    sbx_timer_init(&server->drain_timer, loop, on_drain_timer, server);
     sbx_http_handler handler = {
         .on_request = on_request,
         .on_gone = on_gone,
@@ -179,7 +182,7 @@ static const sbx_time_ns drain_poll = SBX_MS(20);
 static void finish_drain(sbx_server *server)
 {
     sbx_timer_stop(&server->drain_timer);
-    server->cut += sbx_shell_job_count(server->shell);
+    server->cut += sbx_http_server_answering(server->http); /* the last bytes of an answer count too */
     server->on_drained(server->drained_user, server->cut == 0);
 }
 
@@ -196,7 +199,8 @@ static void on_drain_timer(sbx_timer *timer, void *user)
     sbx_time_ns now = sbx_loop_now(server->loop);
     if (!server->is_closed)
         close_admissions(server);
-    if (sbx_shell_job_count(server->shell) == 0 || now >= server->drain_end)
+    bool is_done = sbx_shell_job_count(server->shell) == 0 && sbx_http_server_answering(server->http) == 0;
+    if (is_done || now >= server->drain_end)
         finish_drain(server);
     else
         sbx_timer_start(timer, sbx_time_add(now, drain_poll));
@@ -215,7 +219,6 @@ void sbx_server_drain(sbx_server *server, sbx_server_drained_fn *done, void *use
     server->drain_end =
         sbx_time_add(now, sbx_time_add(server->options.drain_grace_ns, server->options.drain_timeout_ns));
     sbx_log(SBX_LOG_INFO, "draining", SBX_F_UINT("in_flight", sbx_shell_job_count(server->shell)), SBX_F_END);
-    sbx_timer_init(&server->drain_timer, server->loop, on_drain_timer, server);
     sbx_timer_start(&server->drain_timer, sbx_time_add(now, server->options.drain_grace_ns));
 }
 
