@@ -20,7 +20,7 @@ static sbx_node *split_at_commas(sbx_load *load, const sbx_node *node)
     while (list != NULL && rest.len > 0) {
         size_t comma = sbx_view_find(rest, ',', 0);
         sbx_view part = sbx_view_trim(sbx_view_slice(rest, 0, comma));
-        rest = comma == SIZE_MAX ? (sbx_view){0} : sbx_view_skip(rest, comma + 1);
+        rest = sbx_view_skip(rest, comma == SIZE_MAX ? SIZE_MAX : comma + 1);
         if (part.len == 0)
             continue;
         sbx_node *item = sbx_node_new(&load->scratch, SBX_NODE_SCALAR, node->place);

@@ -94,7 +94,7 @@ static sbx_err load_any(const char *name, const sbx_view *text, const sbx_config
 {
     sbx_load load;
     sbx_origin origin = {.name = name, .is_file = true};
-    sbx_view content = text == NULL ? (sbx_view){0} : *text;
+    sbx_view content = {0};
     sbx_err read_err = SBX_OK;
     *ret_problems = (sbx_config_problems){0};
     sbx_arena_init(&ret_problems->arena, PROBLEMS_CAP);
@@ -106,6 +106,8 @@ static sbx_err load_any(const char *name, const sbx_view *text, const sbx_config
     if (text == NULL) {
         load.folder = folder_of(sbx_view_cstr(name));
         read_err = read_file(&load, &origin, &content);
+    } else {
+        content = *text;
     }
     if (read_err == SBX_OK)
         fill(&load, &origin, content, &holder->config);

@@ -111,7 +111,7 @@ static bool next_name(sbx_view *path, sbx_view *ret_name)
     while (path->len > 0) {
         size_t dot = sbx_view_find(*path, '.', 0);
         sbx_view name = sbx_view_slice(*path, 0, dot);
-        *path = dot == SIZE_MAX ? (sbx_view){0} : sbx_view_skip(*path, dot + 1);
+        *path = sbx_view_skip(*path, dot == SIZE_MAX ? SIZE_MAX : dot + 1);
         if (name.data[0] == '<')
             continue;
         *ret_name = sbx_view_ends_with(name, SBX_VIEW("[]")) ? sbx_view_slice(name, 0, name.len - 2) : name;

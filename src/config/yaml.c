@@ -69,7 +69,7 @@ static sbx_view line_at(sbx_view text, size_t line)
 {
     for (; line > 0; line--) {
         size_t end = sbx_view_find(text, '\n', 0);
-        text = end == SIZE_MAX ? (sbx_view){0} : sbx_view_skip(text, end + 1);
+        text = sbx_view_skip(text, end == SIZE_MAX ? SIZE_MAX : end + 1);
     }
     return sbx_view_slice(text, 0, sbx_view_find(text, '\n', 0));
 }
@@ -411,23 +411,28 @@ static sbx_node *read_node(struct reader *reader, yaml_event_t *event, unsigned 
 /* -- the document
  * ---------------------------------------------------------------------------------------------- */
 
-static bool skip_event(struct reader *reader, yaml_event_type_t *ret_type, yaml_mark_t *ret_mark)
+/* Passes over two events; ret_type and ret_mark are of the second. */
+static bool skip_two(struct reader *reader, yaml_event_type_t *ret_type, yaml_mark_t *ret_mark)
 {
-    yaml_event_t event;
-    if (!next_event(reader, &event))
-        return false;
-    *ret_type = event.type;
-    *ret_mark = event.start_mark;
-    yaml_event_delete(&event);
+    for (int i = 0; i < 2; i++) {
+        yaml_event_t event;
+        if (!next_event(reader, &event))
+            return false;
+        *ret_type = event.type;
+        *ret_mark = event.start_mark;
+        yaml_event_delete(&event);
+        if (*ret_type == YAML_STREAM_END_EVENT)
+            return true;
+    }
     return true;
 }
 
 static bool read_document(struct reader *reader, sbx_node **ret_root)
 {
-    yaml_event_type_t type;
-    yaml_mark_t mark;
+    yaml_event_type_t type = YAML_NO_EVENT;
+    yaml_mark_t mark = {0};
     yaml_event_t event;
-    if (!skip_event(reader, &type, &mark) || !skip_event(reader, &type, &mark))
+    if (!skip_two(reader, &type, &mark))
         return false;
     if (type == YAML_STREAM_END_EVENT)
         return true;
@@ -435,7 +440,7 @@ static bool read_document(struct reader *reader, sbx_node **ret_root)
     if (!next_event(reader, &event))
         return false;
     sbx_node *root = read_node(reader, &event, 0);
-    if (root == NULL || !skip_event(reader, &type, &mark) || !skip_event(reader, &type, &mark))
+    if (root == NULL || !skip_two(reader, &type, &mark))
         return false;
     if (type != YAML_STREAM_END_EVENT) {
         sbx_load_problem(reader->load, place_of(reader, mark), "found a second document, expected one");
