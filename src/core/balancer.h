@@ -17,7 +17,7 @@ extern const sbx_balancer sbx_balancer_smart;
 const sbx_balancer *sbx_balancer_of(sbx_strategy strategy);
 
 /* What one candidate would cost; the cheapest is picked. Ties go to the one that comes first after the
- * model's cursor, which moves on with every pick. */
+ * model's cursor, which moves on with every attempt. */
 typedef uint64_t sbx_cost_of(const sbx_candidate *candidate, const sbx_hot *hot);
 
 typedef struct sbx_scan {

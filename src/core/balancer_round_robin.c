@@ -10,7 +10,7 @@ static sbx_worker *pick_next(sbx_pick *pick)
         if (sbx_pick_factor(pick, candidate->worker) == 0)
             continue;
         pick->eligible++;
-        model->cursor = position; /* the caller moves it on */
+        model->cursor = position; /* it moves on when the attempt starts */
         return &pick->registry->workers[candidate->worker];
     }
     return NULL;

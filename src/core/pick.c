@@ -143,11 +143,7 @@ sbx_worker *sbx_pick_balanced(sbx_pick *pick, sbx_strategy strategy)
     pick->is_ramp_ignored = false;
     pick->eligible = 0;
     sbx_worker *worker = balancer->pick(pick);
-    if (worker == NULL)
-        worker = pick_of_best_tier(pick, balancer);
-    if (worker != NULL)
-        pick->model->cursor++;
-    return worker;
+    return worker != NULL ? worker : pick_of_best_tier(pick, balancer);
 }
 
 /* ---- probe duty --------------------------------------------------------------------------------------- */

@@ -34,7 +34,8 @@ typedef struct sbx_census {
 void sbx_census_init(sbx_census *census);
 void sbx_census_add(sbx_census *census, const sbx_pick *pick);
 
-/* The worker for a request, by tiers; NULL: none. Sets pick->eligible. */
+/* The worker for a request, by tiers; NULL: none. Sets pick->eligible. Who starts the attempt moves the
+ * model's cursor on. */
 sbx_worker *sbx_pick_balanced(sbx_pick *pick, sbx_strategy strategy);
 
 /* A half_open worker that waits for a probe, at most one a second per model; NULL: none. A request that

@@ -120,13 +120,14 @@ sbx_worker_ref sbx_worker_ref_of(const sbx_worker *worker)
     return (sbx_worker_ref){.slot = worker->slot, .generation = worker->generation};
 }
 
-/* Only asked for when the table is full: rare, so a walk will do. */
-static sbx_worker *longest_gone(sbx_registry *registry)
+/* Rare, so a walk will do. */
+sbx_worker *sbx_registry_longest_gone(sbx_registry *registry)
 {
     sbx_worker *found = NULL;
     for (uint32_t i = 0; i < registry->count; i++) {
         sbx_worker *worker = &registry->workers[registry->order[i]];
-        bool is_free = worker->is_gone && sbx_list_is_empty(&worker->running);
+        bool is_free = worker->is_gone && sbx_list_is_empty(&worker->running) &&
+                       !sbx_list_node_is_linked(&worker->pending_node);
         if (is_free && (found == NULL || worker->offline_at < found->offline_at))
             found = worker;
     }
@@ -164,12 +165,8 @@ sbx_err sbx_registry_add(sbx_registry *registry, sbx_view id, sbx_time_ns now, s
 {
     if (id.len == 0 || id.len > SBX_WORKER_ID_MAX)
         return SBX_E_INVALID;
-    if (registry->count == registry->cap) {
-        sbx_worker *old = longest_gone(registry);
-        if (old == NULL)
-            return SBX_E_CAP;
-        sbx_registry_forget(registry, old);
-    }
+    if (registry->count == registry->cap)
+        return SBX_E_CAP;
     uint32_t slot = take_slot(registry);
     assert(slot != SBX_NONE);
     sbx_worker *worker = fill_slot(registry, slot, id);

@@ -100,7 +100,8 @@ struct sbx_worker {
     bool says_draining; /* by its own word */
     bool is_drained;    /* by admin */
     bool is_unhealthy;  /* its last health check failed */
-    bool is_bus_cut;    /* offline only because the bus is down: its attempts go on for a while */
+    bool is_bus_cut;    /* offline only because the bus is down */
+    bool runs_on;       /* offline, but its attempts go on for offline_ns: it may come back */
     bool has_own_policy;
     bool counts_tripped; /* counted in its models' `tripped` */
     bool half_open_noted;
@@ -160,11 +161,14 @@ sbx_worker *sbx_registry_worker(sbx_registry *registry, sbx_worker_ref ref); /* 
 sbx_worker *sbx_registry_worker_by_id(sbx_registry *registry, sbx_view id);
 sbx_worker_ref sbx_worker_ref_of(const sbx_worker *worker);
 
-/* A slot for a new id, offline and without models; the longest gone worker makes room when the table is
- * full. SBX_E_CAP: all are in use; SBX_E_INVALID: the id is empty or too long. */
+/* A slot for a new id, offline and without models. SBX_E_CAP: all are in use; SBX_E_INVALID: the id is empty
+ * or too long. */
 sbx_err sbx_registry_add(sbx_registry *registry, sbx_view id, sbx_time_ns now, sbx_worker **ret_worker);
 
-/* Forgets a worker that has nothing running; its handles are stale afterwards. */
+/* The worker that may be forgotten to make room; NULL: none. */
+sbx_worker *sbx_registry_longest_gone(sbx_registry *registry);
+
+/* Forgets a worker that has nothing running and no timer; its handles are stale afterwards. */
 void sbx_registry_forget(sbx_registry *registry, sbx_worker *worker);
 
 void sbx_registry_set_online(sbx_registry *registry, sbx_worker *worker, bool is_online);

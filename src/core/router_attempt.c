@@ -85,6 +85,7 @@ void sbx_router_start(sbx_router *router, sbx_request *request, sbx_worker *work
     assert(request->phase == SBX_REQUEST_WAITING);
     assert(sbx_worker_refusal(worker, router->now) == SBX_REFUSAL_NONE);
     use_model(router, request, model);
+    model->cursor++;
     fill_attempt(router, request, worker);
     sbx_router_set_limits(router, request);
     take_permit(router, request);

@@ -38,7 +38,8 @@ static sbx_action *push_end(sbx_router *router, sbx_action_kind kind, const sbx_
 
 void sbx_router_push_commit(sbx_router *router, sbx_request *request)
 {
-    sbx_router_push(router, SBX_ACTION_COMMIT, request)->commit.meta = meta_of(request, /* is_answered: */ true);
+    sbx_router_push(router, SBX_ACTION_COMMIT, request)->commit.meta =
+        meta_of(request, /* is_answered: */ true);
 }
 
 static void finish(sbx_router *router, sbx_request *request, sbx_request_end end)

@@ -14,8 +14,7 @@ enum {
 
 static sbx_time_ns learned(const sbx_router *router, const sbx_request *request)
 {
-    const sbx_edge *edge =
-        request->attempt.edge == SBX_NONE ? NULL : &router->registry.edges[request->attempt.edge];
+    const sbx_edge *edge = sbx_router_edge(router, request);
     return request->is_streaming ? sbx_learned_first_content(edge, request->model)
                                  : sbx_learned_whole(edge, request->model);
 }

@@ -3,13 +3,12 @@
 
 #include "core/router_priv.h"
 
-static bool is_tried_afterwards(sbx_router *router, const sbx_request *request, const sbx_class *row)
+static bool is_tried_afterwards(const sbx_request *request, const sbx_class *row)
 {
     switch (row->retry) {
     case SBX_CLASS_RETRY_RESEND:
         return request->is_resent;
     case SBX_CLASS_RETRY_AT_ONCE:
-        return !router->policy.retry.same_worker || row->breaker != SBX_EFFECT_FAILURE;
     case SBX_CLASS_RETRY_NO:
     case SBX_CLASS_RETRY_FIRST_AT_ONCE:
     case SBX_CLASS_RETRY_FREE:
@@ -20,9 +19,9 @@ static bool is_tried_afterwards(sbx_router *router, const sbx_request *request, 
     return true;
 }
 
-static void mark_tried(sbx_router *router, sbx_request *request, const sbx_class *row)
+static void mark_tried(sbx_request *request, const sbx_class *row)
 {
-    if (!is_tried_afterwards(router, request, row))
+    if (!is_tried_afterwards(request, row))
         return;
     assert(request->tried_count < SBX_MAX_ATTEMPTS);
     request->tried[request->tried_count++] = request->attempt.worker->slot;
@@ -64,8 +63,11 @@ static bool has_budget(sbx_router *router, sbx_request *request, const sbx_class
     return sbx_retry_budget_take(&request->model->budget, router->now);
 }
 
-static sbx_time_ns delay_of(sbx_router *router, const sbx_request *request, const sbx_class *row)
+static sbx_time_ns delay_of(sbx_router *router, const sbx_request *request, const sbx_class *row,
+                            const sbx_worker *next)
 {
+    if (next == request->attempt.worker && !is_free(request, row))
+        return sbx_retry_delay(&router->policy.retry, request->retries + 1, &router->rng);
     bool at_once = row->retry == SBX_CLASS_RETRY_AT_ONCE || is_free(request, row) ||
                    (row->retry == SBX_CLASS_RETRY_FIRST_AT_ONCE && request->retries == 0);
     return at_once ? 0 : sbx_retry_delay(&router->policy.retry, request->retries + 1, &router->rng);
@@ -81,21 +83,34 @@ static void schedule(sbx_router *router, sbx_request *request, const sbx_class *
     request->retry_at = sbx_time_add(router->now, delay);
 }
 
+/* The same worker again, where the policy allows it, but only when nobody else is left. */
+static sbx_worker *choose_same(sbx_router *router, sbx_request *request, const sbx_class *row,
+                               sbx_model **ret_model, uint32_t *ret_eligible)
+{
+    bool was_never_seen = row->retry == SBX_CLASS_RETRY_AT_ONCE && row->breaker == SBX_EFFECT_FAILURE;
+    if (!router->policy.retry.same_worker || !was_never_seen)
+        return NULL;
+    request->tried_count--;
+    return sbx_router_choose(router, request, ret_model, ret_eligible);
+}
+
 void sbx_router_after_failure(sbx_router *router, sbx_request *request, const sbx_class *row,
                               const sbx_attempt_end *end, bool may_retry)
 {
     sbx_model *model = NULL;
     uint32_t eligible = 0;
-    mark_tried(router, request, row);
+    mark_tried(request, row);
     request->last_row = row;
     request->last_outcome = end->outcome;
     bool goes_on = may_retry && is_allowed(router, request, row);
     sbx_worker *next = goes_on ? sbx_router_choose(router, request, &model, &eligible) : NULL;
+    if (goes_on && next == NULL)
+        next = choose_same(router, request, row, &model, &eligible);
     if (next == NULL || !has_budget(router, request, row, next)) {
         sbx_router_fail(router, request);
         return;
     }
-    sbx_time_ns delay = delay_of(router, request, row);
+    sbx_time_ns delay = delay_of(router, request, row, next);
     if (delay >= sbx_time_left(request->deadline_at, router->now)) {
         sbx_router_fail(router, request);
         return;

@@ -20,7 +20,7 @@ static sbx_time_ns half_open_at(const sbx_worker *worker)
 
 static sbx_time_ns lost_at(const sbx_router *router, const sbx_worker *worker)
 {
-    return worker->is_bus_cut ? sbx_time_add(worker->offline_at, router->policy.offline_ns) : SBX_TIME_NEVER;
+    return worker->runs_on ? sbx_time_add(worker->offline_at, router->policy.offline_ns) : SBX_TIME_NEVER;
 }
 
 static sbx_time_ns forgotten_at(const sbx_worker *worker)
@@ -74,10 +74,12 @@ static void set_pending(sbx_router *router, sbx_worker *worker)
 }
 
 /* All attempts that run at the worker now are lost; they fail over in do_pending. */
-static void lose_attempts(sbx_router *router, sbx_worker *worker, bool without_blame)
+static void lose_attempts(sbx_router *router, sbx_worker *worker)
 {
     worker->epoch++;
-    worker->lost_without_blame = without_blame;
+    worker->lost_without_blame = worker->is_bus_cut;
+    worker->is_bus_cut = false;
+    worker->runs_on = false;
     if (!sbx_list_is_empty(&worker->running))
         set_pending(router, worker);
 }
@@ -96,6 +98,7 @@ static void go_offline(sbx_router *router, sbx_worker *worker)
 void sbx_router_worker_silent(sbx_router *router, sbx_worker *worker)
 {
     go_offline(router, worker);
+    worker->runs_on = true;
     sbx_router_arm_worker(router, worker);
 }
 
@@ -104,12 +107,10 @@ void sbx_router_on_worker_timer(sbx_router *router, sbx_worker *worker)
     sbx_time_ns now = router->now;
     if (now >= silent_at(router, worker)) {
         go_offline(router, worker);
-        lose_attempts(router, worker, /* without_blame= */ false);
+        lose_attempts(router, worker);
     }
-    if (now >= lost_at(router, worker)) {
-        worker->is_bus_cut = false;
-        lose_attempts(router, worker, /* without_blame= */ true);
-    }
+    if (now >= lost_at(router, worker))
+        lose_attempts(router, worker);
     if (now >= half_open_at(worker)) {
         worker->half_open_noted = true;
         sbx_router_note(router, SBX_NOTE_BREAKER_HALF_OPEN, NULL, worker);
@@ -182,7 +183,8 @@ static void remember_boot(sbx_worker *worker, sbx_view boot_id, sbx_time_ns now)
 /* A new worker under the old id: nothing of the old one counts any more, and it starts slowly. */
 static void reboot(sbx_router *router, sbx_worker *worker, sbx_view boot_id)
 {
-    lose_attempts(router, worker, /* without_blame= */ false);
+    worker->is_bus_cut = false; /* a boot id that changed meanwhile is a death all the same */
+    lose_attempts(router, worker);
     remember_boot(worker, boot_id, router->now);
     worker->half_open_noted = false;
     worker->cooling_until = 0;
@@ -220,6 +222,7 @@ static void copy_facts(sbx_router *router, sbx_worker *worker, const sbx_worker_
     worker->engine = seen->engine;
     worker->says_draining = seen->draining;
     worker->is_gone = false;
+    worker->runs_on = false;
     worker->seen_at = router->now;
     use_breaker_policy(router, worker, seen->breaker);
     sbx_registry_set_capacity(&router->registry, worker, seen->capacity, seen->weight);
@@ -249,15 +252,32 @@ static void go_online(sbx_router *router, sbx_worker *worker)
     sbx_router_note(router, SBX_NOTE_WORKER_ONLINE, NULL, worker);
 }
 
+/* NULL: no room for it, or no id; it cannot be used. */
+static sbx_worker *add_worker(sbx_router *router, sbx_view id)
+{
+    sbx_registry *registry = &router->registry;
+    sbx_worker *worker = NULL;
+    sbx_err err = sbx_registry_add(registry, id, router->now, &worker);
+    if (err != SBX_E_CAP)
+        return worker;
+    sbx_worker *old = sbx_registry_longest_gone(registry);
+    if (old == NULL)
+        return NULL;
+    sbx_wheel_cancel(&router->worker_timers, &old->timer);
+    sbx_registry_forget(registry, old);
+    err = sbx_registry_add(registry, id, router->now, &worker);
+    assert(err == SBX_OK);
+    return worker;
+}
+
 void sbx_router_on_seen(sbx_router *router, const sbx_worker_seen *seen)
 {
     sbx_registry *registry = &router->registry;
     sbx_worker *worker = sbx_registry_worker_by_id(registry, seen->id);
-    if (worker == NULL) {
-        sbx_err err = sbx_registry_add(registry, seen->id, router->now, &worker);
-        if (err != SBX_OK)
-            return; /* no room for it, or no id: it cannot be used */
-    }
+    if (worker == NULL)
+        worker = add_worker(router, seen->id);
+    if (worker == NULL)
+        return;
     check_boot(router, worker, seen->boot_id);
     copy_facts(router, worker, seen);
     if (worker->is_bus_cut)
@@ -278,7 +298,7 @@ void sbx_router_on_gone(sbx_router *router, sbx_worker_ref ref)
     go_offline(router, worker);
     worker->is_gone = true;
     worker->is_bus_cut = false;
-    lose_attempts(router, worker, /* without_blame= */ false);
+    lose_attempts(router, worker);
     sbx_router_arm_worker(router, worker);
 }
 
@@ -346,6 +366,7 @@ void sbx_router_on_bus_down(sbx_router *router)
             continue;
         go_offline(router, worker);
         worker->is_bus_cut = true;
+        worker->runs_on = true;
         sbx_router_arm_worker(router, worker);
     }
 }

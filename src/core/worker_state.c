@@ -81,6 +81,8 @@ static bool is_special(const sbx_registry *registry, const sbx_worker *worker, s
 void sbx_registry_refresh(sbx_registry *registry, sbx_worker *worker, sbx_time_ns now)
 {
     bool is_tripped = worker->breaker.phase == SBX_BREAKER_PHASE_TRIPPED;
+    if (sbx_worker_penalty(worker, now) == 0)
+        worker->penalty = 0;
     registry->hot[worker->slot].special = is_special(registry, worker, now);
     if (!is_tripped && !worker->counts_tripped)
         return;
