@@ -9,7 +9,7 @@
 #include "shell/backend.h"
 
 #define CHECK_TIMEOUT SBX_SEC(3)
-#define UNKNOWN_RETRY SBX_SEC(1) /* pace of asking for models while none are known */
+#define SOON          SBX_SEC(1) /* pace of asking while a backend is not well, or its models are not known */
 
 enum {
     MODEL_LIST_MAX = 1 << 20 /* bytes */
@@ -53,11 +53,12 @@ void sbx_backend_free(sbx_backend *backend)
 
 /* ---- the end of a check ---- */
 
-static void wait_for_next(sbx_backend *backend)
+/* One that is not well is demoted, so nothing but a check tells that it is back: it is asked soon again. */
+static void wait_for_next(sbx_backend *backend, bool is_well)
 {
     sbx_time_ns interval = backend->interval_ns;
-    if (backend->model_count == 0 && interval > UNKNOWN_RETRY)
-        interval = UNKNOWN_RETRY;
+    if (!is_well || backend->model_count == 0)
+        interval = sbx_time_min(interval, SOON);
     sbx_time_ns jitter = (sbx_time_ns)sbx_rng_below(&backend->shell->rng, (uint64_t)(interval / 10) + 1);
     sbx_timer_start(&backend->timer, sbx_time_add(sbx_shell_now(backend->shell), interval - jitter));
 }
@@ -66,7 +67,7 @@ static void finish(sbx_backend *backend, bool is_good)
 {
     sbx_shell *shell = backend->shell;
     backend->is_checking = false;
-    wait_for_next(backend);
+    wait_for_next(backend, is_good);
     const sbx_worker *worker =
         sbx_registry_find(sbx_router_registry(shell->router), sbx_view_cstr(backend->id));
     if (worker == NULL)
