@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/fold_hash.h"
 #include "shell/shell_priv.h"
 
 /* ---- start ---- */
@@ -28,17 +29,20 @@ static void on_submit(void *user)
 {
     sbx_job *job = user;
     const sbx_job_params *params = &job->params;
-    sbx_shell_step(job->shell, &(sbx_event){.kind = SBX_EVENT_REQUEST_NEW,
-                                            .request_new = {
-                                                .owner = job,
-                                                .model = params->request->model,
-                                                .streaming = params->request->stream,
-                                                .body_bytes = params->body.len,
-                                                .body_hash = hash_of(job->shell, params->body),
-                                                .key_hash = params->key_hash,
-                                                .session_hash = hash_of(job->shell, session_of(params)),
-                                                .timeout_ns = params->timeout_ns,
-                                            }});
+    sbx_shell_step(
+        job->shell,
+        &(sbx_event){
+            .kind = SBX_EVENT_REQUEST_NEW,
+            .request_new = {
+                .owner = job,
+                .model = params->request->model,
+                .streaming = params->request->stream,
+                .body_bytes = params->body.len,
+                .body_hash = sbx_fold_hash(job->shell->hash_key, params->body.data, params->body.len) | 1,
+                .key_hash = params->key_hash,
+                .session_hash = hash_of(job->shell, session_of(params)),
+                .timeout_ns = params->timeout_ns,
+            }});
 }
 
 static void on_release(void *user)
