@@ -21,9 +21,18 @@ struct sbx_bus_setup {
     bool is_ready;
     sbx_bus_options options;
     char join_url[400];
+    char prefix[SBX_BUS_PREFIX_SIZE];
 };
 
-sbx_bus_options sbx_bus_options_external(const sbx_config *config, const char *name)
+static const char *prefix_of(const sbx_config *config, char prefix[SBX_BUS_PREFIX_SIZE])
+{
+    const char *word = config->cluster.nats.subject_prefix;
+    snprintf(prefix, SBX_BUS_PREFIX_SIZE, "%s%s", word, word[0] == '\0' ? "" : ".");
+    return prefix;
+}
+
+sbx_bus_options sbx_bus_options_external(const sbx_config *config, const char *name,
+                                         char prefix[SBX_BUS_PREFIX_SIZE])
 {
     const sbx_config_nats *nats = &config->cluster.nats;
     return (sbx_bus_options){
@@ -36,7 +45,7 @@ sbx_bus_options sbx_bus_options_external(const sbx_config *config, const char *n
         .ca_file = nats->tls.ca_path,
         .cert_file = nats->tls.cert_path,
         .key_file = nats->tls.key_path,
-        .subject_prefix = nats->subject_prefix,
+        .subject_prefix = prefix_of(config, prefix),
         .max_buffered_bytes = MAX_BUFFERED,
     };
 }
@@ -76,7 +85,7 @@ static void on_server_ready(void *user, const char *url, uint16_t port)
         .url = url,
         .name = "controller",
         .token = sbx_nats_server_token(setup->server),
-        .subject_prefix = setup->config->cluster.nats.subject_prefix,
+        .subject_prefix = prefix_of(setup->config, setup->prefix),
         .max_buffered_bytes = MAX_BUFFERED,
     };
     write_join_url(setup, port);
@@ -126,7 +135,7 @@ sbx_err sbx_bus_setup_start(sbx_loop *loop, sbx_guard *guard, const sbx_config *
     if (config->cluster.nats.mode == SBX_CONFIG_NATS_EMBEDDED) {
         err = start_embedded(setup, guard);
     } else {
-        setup->options = sbx_bus_options_external(config, "controller");
+        setup->options = sbx_bus_options_external(config, "controller", setup->prefix);
         sbx_timer_start(&setup->soon, sbx_loop_now(loop));
     }
     if (err != SBX_OK) {

@@ -24,7 +24,12 @@ const char *sbx_bus_setup_join_url(const sbx_bus_setup *setup);
 
 void sbx_bus_setup_free(sbx_bus_setup *setup); /* ends the managed server; NULL is fine */
 
-/* The options of mode external, straight from the configuration. name is kept. */
-sbx_bus_options sbx_bus_options_external(const sbx_config *config, const char *name);
+/* The options of mode external, straight from the configuration. name and prefix are kept; prefix is where
+ * the configured word goes, with the dot that the bus wants behind it. */
+enum {
+    SBX_BUS_PREFIX_SIZE = SBX_CONFIG_ID_MAX + 2
+};
+sbx_bus_options sbx_bus_options_external(const sbx_config *config, const char *name,
+                                         char prefix[SBX_BUS_PREFIX_SIZE]);
 
 #endif
