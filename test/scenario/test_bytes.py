@@ -12,7 +12,6 @@ from support.engine import RecordingEngine
 CLIENT_KEY = "sk-the-client-s-own-key"
 
 KINDS = ["http", "nats"]
-OFF = {"http": {"stream_usage": "off"}, "nats": {"streamUsage": "off"}}
 
 
 @pytest.fixture(scope="module", params=KINDS)

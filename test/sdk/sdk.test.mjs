@@ -24,7 +24,7 @@ async function until(condition, what) {
 }
 
 test("a buffered chat gives a message, usage and a finish reason", timeout, async () => {
-    const answer = await client.chat.completions.create({ model: MODEL, messages, max_tokens: 12 });
+    const answer = await client.chat.completions.create({ model: MODEL, messages, max_tokens: 12, ignore_eos: true });
     assert.equal(answer.object, "chat.completion");
     assert.equal(answer.choices[0].message.role, "assistant");
     assert.ok(answer.choices[0].message.content.length > 0);
@@ -35,9 +35,9 @@ test("a buffered chat gives a message, usage and a finish reason", timeout, asyn
 });
 
 test("a stream gives the text of the buffered answer, chunk by chunk", timeout, async () => {
-    const whole = await client.chat.completions.create({ model: MODEL, messages, max_tokens: 20 });
+    const whole = await client.chat.completions.create({ model: MODEL, messages, max_tokens: 20, ignore_eos: true });
     const stream = await client.chat.completions.create(
-        { model: MODEL, messages, max_tokens: 20, stream: true, stream_options: { include_usage: true } });
+        { model: MODEL, messages, max_tokens: 20, ignore_eos: true, stream: true, stream_options: { include_usage: true } });
     let text = "", finish = null, usage = null, chunks = 0;
     for await (const chunk of stream) {
         chunks++;
@@ -59,7 +59,7 @@ test("a stream without include_usage carries no usage", timeout, async () => {
 
 test("an abort in mid-stream ends the request at the engine", timeout, async () => {
     const before = (await aborts());
-    const stream = await client.chat.completions.create({ model: MODEL, messages, max_tokens: 100_000, stream: true });
+    const stream = await client.chat.completions.create({ model: MODEL, messages, max_tokens: 100_000, ignore_eos: true, stream: true });
     let chunks = 0;
     for await (const _ of stream) {
         chunks++;
@@ -116,7 +116,7 @@ test("completions of plain text work", timeout, async () => {
 
 test("fifty requests at once, half of them streams, all come back with their own text", timeout, async () => {
     const one = async (i) => {
-        const request = { model: MODEL, messages: [{ role: "user", content: `Question ${i >> 1}` }], max_tokens: 15 };
+        const request = { model: MODEL, messages: [{ role: "user", content: `Question ${i >> 1}` }], max_tokens: 15, ignore_eos: true };
         if (i % 2 === 0)
             return (await client.chat.completions.create(request)).choices[0].message.content;
         let text = "";

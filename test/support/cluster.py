@@ -67,6 +67,11 @@ class Worker:
         else:
             self.engine = self.cluster.start_engine(self.index, listen=self.engine.url[len("http://"):])
 
+    def reset(self):
+        """The admin's reset: breaker closed, cool-down and the like over."""
+        answer = self.cluster.post(f"/admin/workers/{self.id}/reset", b"")
+        assert answer.status in (200, 204), answer
+
     def state(self):
         return self.cluster.workers_json().get(self.id)
 
@@ -84,6 +89,7 @@ class TestCluster:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sbx-test-"))
         self.children, self.starts, self.workers, self.controller = [], {}, [], None
         self.port, self.bus_port = free_port(), free_port()
+        (self.folder / "store").mkdir()
         self.token_file = self.folder / "bus.token"
         self.token_file.write_text("test-" + secrets.token_hex(8))
         try:
@@ -188,7 +194,9 @@ class TestCluster:
         return Stream(self.api_url, path, {**body, "stream": True} if isinstance(body, dict) else body, headers, seconds)
 
     def body(self, text="hello", **extra):
-        return {"model": self.model, "messages": [{"role": "user", "content": text}], "max_tokens": 16, **extra}
+        """A chat of exactly max_tokens tokens, when the engine is the simulated one."""
+        return {"model": self.model, "messages": [{"role": "user", "content": text}], "max_tokens": 16,
+                "ignore_eos": True, **extra}
 
     def chat(self, text="hello", headers=None, **extra):
         return self.post("/v1/chat/completions", self.body(text, **extra), headers)
