@@ -1,7 +1,8 @@
 /* Frames that a worker sends for one attempt: a 16-byte little-endian header
  *   u32 seq | u8 type | u8 flags | u16 reserved | u32 aux | u32 length
- * then `length` payload bytes. One bus message is one frame. seq counts from 0 without gaps; PING, and ERROR with
- * SBX_FRAME_ERROR_UNKNOWN, use none up. Flags are in codec/bus_control.h, the whole protocol in docs/bus.md. */
+ * then `length` payload bytes. One bus message is one frame. seq counts from 0 without gaps; PING, and ERROR
+ * with SBX_FRAME_ERROR_UNKNOWN, use none up. Flags are in codec/bus_control.h, the whole protocol in
+ * docs/bus.md. */
 #ifndef SBX_CODEC_BUS_FRAME_H
 #define SBX_CODEC_BUS_FRAME_H
 

@@ -7,6 +7,11 @@
 #include "base/utf8.h"
 #include "codec/json_string_priv.h"
 
+typedef struct seen_key {
+    uint64_t hash;
+    sbx_view string;
+} seen_key;
+
 typedef struct scanner {
     sbx_view text;
     const uint8_t *at;
@@ -23,10 +28,7 @@ typedef struct scanner {
     sbx_json_type root_type;
     const uint8_t *root_start;
 
-    struct {
-        uint64_t hash;
-        sbx_view string;
-    } keys[SBX_JSON_MAX_KEYS];
+    seen_key *keys; /* SBX_JSON_MAX_KEYS */
     size_t key_count;
 } scanner;
 
@@ -224,9 +226,7 @@ static bool remember_key(scanner *s, sbx_view key)
     }
     if (s->key_count == SBX_JSON_MAX_KEYS)
         return fail(s, key.data, "too many keys");
-    s->keys[s->key_count].hash = hash;
-    s->keys[s->key_count].string = key;
-    s->key_count++;
+    s->keys[s->key_count++] = (seen_key){hash, key};
     return true;
 }
 
@@ -390,17 +390,16 @@ static sbx_err report(const scanner *s, sbx_errinfo *reterr_info)
 sbx_err sbx_json_scan(sbx_view text, sbx_json_want *wants, size_t want_count, sbx_json_value *ret_root,
                       sbx_errinfo *reterr_info)
 {
-    scanner s; /* not zeroed whole: the table of keys is large and guarded by its count */
+    seen_key keys[SBX_JSON_MAX_KEYS]; /* not zeroed: it is large, and guarded by the count */
     const uint8_t *start = text.data == NULL ? (const uint8_t *)"" : text.data;
-    s.text = sbx_view_of(start, text.len);
-    s.at = start;
-    s.end = start + text.len;
-    s.object_levels = 0;
-    s.depth = 0;
-    s.wants = wants;
-    s.want_count = want_count;
-    s.member = NULL;
-    s.key_count = 0;
+    scanner s = {
+        .text = sbx_view_of(start, text.len),
+        .at = start,
+        .end = start + text.len,
+        .wants = wants,
+        .want_count = want_count,
+        .keys = keys,
+    };
     for (size_t i = 0; i < want_count; i++) {
         wants[i].value = (sbx_json_value){0};
         wants[i].key_offset = 0;

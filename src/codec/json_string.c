@@ -13,7 +13,9 @@ typedef struct decoder {
 
 static sbx_view inside(sbx_view string)
 {
-    return string.len < 2 ? (sbx_view){0} : sbx_view_slice(string, 1, string.len - 2);
+    if (string.len < 2)
+        return (sbx_view){0};
+    return sbx_view_slice(string, 1, string.len - 2);
 }
 
 static void start(decoder *d, sbx_view string)
