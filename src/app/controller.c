@@ -104,7 +104,6 @@ static sbx_err start_local_workers(controller *c)
 {
     if (c->engines.count == 0)
         return SBX_OK;
-    const sbx_bus_options *bus = sbx_bus_setup_options(c->bus);
     const char *own_id = c->config->cluster.worker.id;
     sbx_local_workers_options options = {
         .config = c->config,
@@ -113,8 +112,7 @@ static sbx_err start_local_workers(controller *c)
         .id_prefix = own_id != NULL            ? own_id
                      : c->engines.is_simulated ? "simulated"
                                                : "local",
-        .bus_url = bus->url,
-        .bus_token = bus->token,
+        .bus = sbx_bus_setup_options(c->bus),
     };
     return sbx_local_workers_start(c->loop, c->guard, &options, &c->workers);
 }

@@ -16,7 +16,7 @@
 #define STEADY      SBX_SEC(10) /* a worker that lived this long starts again without a longer delay */
 
 enum {
-    ENV_MAX = 12,
+    ENV_MAX = 20,
     ID_SIZE = 80
 };
 
@@ -147,27 +147,52 @@ static const char *log_level_word(sbx_config_log_level level)
     return "info";
 }
 
+/* What is not set is left out; then the child's own defaults hold. */
+typedef struct setting {
+    const char *name;
+    const char *value;
+} setting;
+
+static sbx_err add_all(local_worker *worker, const setting *settings, size_t count)
+{
+    sbx_err err = SBX_OK;
+    for (size_t i = 0; i < count && err == SBX_OK; i++) {
+        if (settings[i].value != NULL)
+            err = add_env(worker, settings[i].name, settings[i].value);
+    }
+    return err;
+}
+
+static sbx_err add_bus(local_worker *worker, const sbx_local_workers_options *options)
+{
+    const sbx_bus_options *bus = options->bus;
+    const setting settings[] = {
+        {"SIGNALBOX_NATS_MODE", "external"},
+        {"SIGNALBOX_NATS_SERVER_URL", bus->url},
+        {"SIGNALBOX_NATS_USER", bus->user},
+        {"SIGNALBOX_NATS_PASSWORD", bus->password},
+        {"SIGNALBOX_NATS_TOKEN", bus->token},
+        {"SIGNALBOX_NATS_NKEY_SEED_FILE", bus->nkey_seed_file},
+        {"SIGNALBOX_NATS_TLS_CA_FILE", bus->ca_file},
+        {"SIGNALBOX_NATS_TLS_CERT_FILE", bus->cert_file},
+        {"SIGNALBOX_NATS_TLS_KEY_FILE", bus->key_file},
+        {"SIGNALBOX_NATS_SUBJECT_PREFIX", options->config->cluster.nats.subject_prefix},
+    };
+    return add_all(worker, settings, sizeof settings / sizeof settings[0]);
+}
+
 static sbx_err add_settings(local_worker *worker, const sbx_local_workers_options *options)
 {
     const sbx_config *config = options->config;
-    char number[16];
-    snprintf(number, sizeof number, "%u", config->cluster.discovery.heartbeat_interval_ms);
-    sbx_err err = add_env(worker, "SIGNALBOX_DISCOVERY_HEARTBEAT_INTERVAL_MS", number);
-    if (err == SBX_OK)
-        err = add_env(worker, "SIGNALBOX_MODE", "worker");
-    if (err == SBX_OK)
-        err = add_env(worker, "SIGNALBOX_NATS_MODE", "external");
-    if (err == SBX_OK)
-        err = add_env(worker, "SIGNALBOX_NATS_SERVER_URL", options->bus_url);
-    if (err == SBX_OK && options->bus_token != NULL)
-        err = add_env(worker, "SIGNALBOX_NATS_TOKEN", options->bus_token);
-    if (err == SBX_OK)
-        err = add_env(worker, "SIGNALBOX_NATS_SUBJECT_PREFIX", config->cluster.nats.subject_prefix);
-    if (err == SBX_OK)
-        err = add_env(worker, "SIGNALBOX_WORKER_WORKER_ID", worker->id);
-    if (err == SBX_OK)
-        err = add_env(worker, "SIGNALBOX_LOGGING_LEVEL", log_level_word(config->logging.level));
-    return err;
+    char heartbeat[16];
+    snprintf(heartbeat, sizeof heartbeat, "%u", config->cluster.discovery.heartbeat_interval_ms);
+    const setting settings[] = {
+        {"SIGNALBOX_MODE", "worker"},
+        {"SIGNALBOX_WORKER_WORKER_ID", worker->id},
+        {"SIGNALBOX_DISCOVERY_HEARTBEAT_INTERVAL_MS", heartbeat},
+        {"SIGNALBOX_LOGGING_LEVEL", log_level_word(config->logging.level)},
+    };
+    return add_all(worker, settings, sizeof settings / sizeof settings[0]);
 }
 
 /* ---- life of one ---- */
@@ -226,6 +251,8 @@ static sbx_err prepare(sbx_local_workers *all, const sbx_local_workers_options *
     sbx_timer_init(&worker->timer, all->loop, on_timer, worker);
     snprintf(worker->id, sizeof worker->id, "%.60s-%zu", options->id_prefix, index + 1);
     sbx_err err = add_settings(worker, options);
+    if (err == SBX_OK)
+        err = add_bus(worker, options);
     if (err == SBX_OK)
         err = add_engine(worker, &options->engines[index]);
     return err;

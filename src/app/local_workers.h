@@ -4,6 +4,7 @@
 #define SBX_APP_LOCAL_WORKERS_H
 
 #include "config/config.h"
+#include "net/bus.h"
 #include "net/guard.h"
 
 typedef struct sbx_local_workers sbx_local_workers;
@@ -12,9 +13,8 @@ typedef struct sbx_local_workers_options {
     const sbx_config *config;         /* heartbeat, logging; kept */
     const sbx_config_engine *engines; /* kept */
     size_t count;
-    const char *id_prefix; /* worker ids are <prefix>-1, <prefix>-2 ...; copied */
-    const char *bus_url;   /* copied */
-    const char *bus_token; /* copied; NULL: none */
+    const char *id_prefix;      /* worker ids are <prefix>-1, <prefix>-2 ...; copied */
+    const sbx_bus_options *bus; /* url and credentials; copied */
 } sbx_local_workers_options;
 
 /* Starts them. SBX_E_NOMEM, SBX_E_IO. */
