@@ -16,9 +16,9 @@ extern const sbx_balancer sbx_balancer_smart;
 
 const sbx_balancer *sbx_balancer_of(sbx_strategy strategy);
 
-/* What one candidate would cost; the cheapest is picked. Ties go to the one that comes first after the
- * model's cursor, which moves on with every attempt. */
-typedef uint64_t sbx_cost_of(const sbx_candidate *candidate, const sbx_hot *hot);
+/* What one candidate would cost, its factor (sbx_pick_factor) included; the cheapest is picked. Ties go to
+ * the one that comes first after the model's cursor, which moves on with every attempt. */
+typedef uint64_t sbx_cost_of(const sbx_candidate *candidate, const sbx_hot *hot, uint32_t factor);
 
 typedef struct sbx_scan {
     uint64_t best_cost;
@@ -31,7 +31,7 @@ static inline void sbx_scan_look(sbx_scan *scan, sbx_pick *pick, uint32_t positi
     uint32_t factor = sbx_pick_factor(pick, candidate->worker);
     if (factor == 0)
         return;
-    uint64_t cost = cost_of(candidate, &pick->registry->hot[candidate->worker]) * factor;
+    uint64_t cost = cost_of(candidate, &pick->registry->hot[candidate->worker], factor);
     pick->eligible++;
     if (scan->best == SBX_NONE || cost < scan->best_cost) {
         scan->best = candidate->worker;

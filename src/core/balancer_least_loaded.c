@@ -1,10 +1,12 @@
-/* least_loaded: the smallest share of its capacity in use; recent failures count as load. */
+/* least_loaded: the smallest share of its capacity in use. Recent failures count as load, up to more than a
+ * full worker's, so that who fails fast never looks idle. */
 #include "core/balancer.h"
 
-static inline uint64_t load(const sbx_candidate *candidate, const sbx_hot *hot)
+static inline uint64_t load(const sbx_candidate *candidate, const sbx_hot *hot, uint32_t factor)
 {
     (void)candidate;
-    return (uint64_t)hot->in_flight * hot->inverse + 1;
+    uint64_t penalty = (uint64_t)hot->base * (factor - SBX_FACTOR_ONE) / SBX_FACTOR_ONE;
+    return (uint64_t)hot->in_flight * hot->inverse + penalty;
 }
 
 static sbx_worker *pick_least_loaded(sbx_pick *pick)

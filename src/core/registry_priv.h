@@ -238,8 +238,9 @@ void sbx_edge_learn_whole(sbx_registry *registry, sbx_edge *edge, sbx_time_ns to
 void sbx_edge_learn_rate(sbx_registry *registry, sbx_edge *edge, sbx_time_ns took, uint64_t tokens,
                          sbx_time_ns now); /* tokens 0: unknown, nothing is learned */
 
-/* A candidate that was not measured for long may have become faster: it counts as average again. */
-void sbx_candidate_doubt(sbx_registry *registry, const sbx_model *model, uint32_t position, sbx_time_ns now);
+/* Never measured, or so long ago that it may have become faster: what was learned is then forgotten with the
+ * next measurement. */
+bool sbx_edge_is_stale(const sbx_registry *registry, const sbx_candidate *candidate, sbx_time_ns now);
 
 /* What the edge (NULL allowed), else its model, has learned; -1 when nothing. */
 sbx_time_ns sbx_learned_first_content(const sbx_edge *edge, const sbx_model *model);

@@ -112,7 +112,7 @@ static uint64_t ratio_of(const sbx_ewma *own, const sbx_ewma *of_all)
 }
 
 /* First-token time and time per token, each against the model's average, count alike. */
-static void set_speed(sbx_registry *registry, sbx_edge *edge, sbx_time_ns now)
+static void set_speed(sbx_registry *registry, const sbx_edge *edge)
 {
     const sbx_model *model = &registry->models[edge->model];
     uint64_t sum = 0, count = 0;
@@ -124,22 +124,43 @@ static void set_speed(sbx_registry *registry, sbx_edge *edge, sbx_time_ns now)
         sum += ratio_of(&edge->per_token, &model->per_token);
         count++;
     }
-    edge->learned_at = now;
     sbx_model_candidate(registry, model, edge->position)->speed = coarse(sum / count);
+}
+
+static bool is_stale(const sbx_edge *edge, sbx_time_ns now)
+{
+    return edge->learned_at == 0 || now - edge->learned_at > SBX_LEARNED_STALE;
+}
+
+bool sbx_edge_is_stale(const sbx_registry *registry, const sbx_candidate *candidate, sbx_time_ns now)
+{
+    return is_stale(&registry->edges[candidate->edge], now);
+}
+
+/* Before a sample is added: what is stale goes first. */
+static void touch(sbx_edge *edge, sbx_time_ns now)
+{
+    if (is_stale(edge, now)) {
+        sbx_ewma_init(&edge->first_content, edge->first_content.shift);
+        sbx_ewma_init(&edge->whole, edge->whole.shift);
+        sbx_ewma_init(&edge->per_token, edge->per_token.shift);
+    }
+    edge->learned_at = now;
 }
 
 void sbx_edge_learn_first_content(sbx_registry *registry, sbx_edge *edge, sbx_time_ns took, sbx_time_ns now)
 {
+    touch(edge, now);
     sbx_ewma_add(&edge->first_content, took);
     sbx_ewma_add(&registry->models[edge->model].first_content, took);
-    set_speed(registry, edge, now);
+    set_speed(registry, edge);
 }
 
 void sbx_edge_learn_whole(sbx_registry *registry, sbx_edge *edge, sbx_time_ns took, sbx_time_ns now)
 {
+    touch(edge, now);
     sbx_ewma_add(&edge->whole, took);
     sbx_ewma_add(&registry->models[edge->model].whole, took);
-    edge->learned_at = now;
 }
 
 void sbx_edge_learn_rate(sbx_registry *registry, sbx_edge *edge, sbx_time_ns took, uint64_t tokens,
@@ -148,18 +169,10 @@ void sbx_edge_learn_rate(sbx_registry *registry, sbx_edge *edge, sbx_time_ns too
     if (tokens == 0)
         return;
     int64_t per_token = (int64_t)((uint64_t)took / tokens);
+    touch(edge, now);
     sbx_ewma_add(&edge->per_token, per_token);
     sbx_ewma_add(&registry->models[edge->model].per_token, per_token);
-    set_speed(registry, edge, now);
-}
-
-void sbx_candidate_doubt(sbx_registry *registry, const sbx_model *model, uint32_t position, sbx_time_ns now)
-{
-    sbx_candidate *candidate = sbx_model_candidate(registry, model, position);
-    if (candidate->speed <= SBX_SPEED_AVERAGE)
-        return;
-    if (now - registry->edges[candidate->edge].learned_at > SBX_LEARNED_STALE)
-        candidate->speed = SBX_SPEED_AVERAGE;
+    set_speed(registry, edge);
 }
 
 sbx_time_ns sbx_learned_first_content(const sbx_edge *edge, const sbx_model *model)

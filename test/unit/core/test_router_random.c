@@ -1,0 +1,482 @@
+/* The router under random events from a seed: after every step the invariants hold, and when all is over
+ * nothing is left. What the shell does is done here as plainly as can be, as a second opinion:
+ *   I1 each admitted request ends exactly once, and nothing is said about it afterwards
+ *   I2 no attempt starts at a worker that is offline, isolated, open or draining
+ *   I3 a half_open worker never has more probes without content than its policy allows
+ *   I4 attempts stay within 1 + maxRetries (+ free ones), and never at a tried worker
+ *   I6 no START after COMMIT
+ *   I7 in-flight counts equal the truth; all zero in the end
+ *   conservation: accepted = all ends + in flight */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/router_priv.h"
+#include "unit/core/support_rig.h"
+
+enum {
+    WORKERS = 6,
+    REQUESTS = 64, /* live at once, at most */
+    STEPS = 20000
+};
+
+typedef struct live {
+    bool is_live;
+    bool is_streaming, is_committed, has_attempt;
+    sbx_attempt_ref attempt;
+    sbx_worker_ref worker;
+    uint32_t starts, free_starts;
+    uint32_t tried[SBX_MAX_ATTEMPTS];
+    uint32_t tried_count;
+    sbx_outcome last_outcome; /* reported by us for the last attempt */
+} live;
+
+typedef struct world {
+    rig r;
+    uint64_t seed;
+    sbx_rng rng;
+    sbx_policy policy;
+    live requests[REQUESTS];
+    live *newest; /* the owner of the request being raised */
+    uint32_t boots[WORKERS];
+    uint64_t accepted, ended;
+    uint64_t sometimes[16]; /* that rare things did happen */
+} world;
+
+static uint64_t below(world *w, uint64_t bound)
+{
+    return sbx_rng_below(&w->rng, bound);
+}
+
+#define HOLDS(w, condition)                                                                                  \
+    do {                                                                                                     \
+        if (!(condition))                                                                                    \
+            fail_msg("seed %llu at %lld: %s", (unsigned long long)(w)->seed, (long long)(w)->r.now,          \
+                     #condition);                                                                            \
+    } while (0)
+
+/* ---- what the actions must be ---------------------------------------------------------------------------
+ */
+
+/* We look when the step is over; the worker may have changed in it after the start. */
+static bool changed_in_this_step(const world *w, sbx_worker_ref worker)
+{
+    for (uint32_t i = 0; i < w->r.last.count; i++) {
+        const sbx_action *action = &w->r.last.items[i];
+        if (action->kind != SBX_ACTION_NOTE || action->note.worker.slot != worker.slot)
+            continue;
+        sbx_note note = action->note.note;
+        if (note == SBX_NOTE_BREAKER_OPENED || note == SBX_NOTE_WORKER_HARD_DOWN ||
+            note == SBX_NOTE_WORKER_OFFLINE)
+            return true;
+    }
+    return false;
+}
+
+static void check_start(world *w, const sbx_action *action)
+{
+    live *request = action->owner;
+    sbx_worker_info worker = rig_info(&w->r, action->start.worker);
+    HOLDS(w, request->is_live && !request->has_attempt);
+    HOLDS(w, !request->is_committed);
+    bool has_changed = changed_in_this_step(w, action->start.worker);
+    HOLDS(w, has_changed || (worker.online && !worker.draining));
+    HOLDS(w, has_changed || worker.breaker == SBX_BREAKER_CLOSED || worker.breaker == SBX_BREAKER_HALF_OPEN);
+    HOLDS(w, worker.in_flight <= worker.capacity);
+    HOLDS(w, action->start.budget_ns > 0);
+    for (uint32_t i = 0; i < request->tried_count; i++)
+        HOLDS(w, request->tried[i] != action->start.worker.slot);
+    HOLDS(w, action->start.attempt.number == request->starts + 1);
+    request->starts++;
+    HOLDS(w, request->starts <= 1 + w->policy.retry.max_retries + request->free_starts);
+    request->has_attempt = true;
+    request->attempt = action->start.attempt;
+    request->worker = action->start.worker;
+    w->sometimes[0] += request->starts > 1;
+    w->sometimes[1] += worker.breaker == SBX_BREAKER_HALF_OPEN;
+}
+
+static void attempt_over(live *request, sbx_outcome outcome)
+{
+    bool is_free = outcome == SBX_OUTCOME_DRAINING || outcome == SBX_OUTCOME_STALE_CONNECTION;
+    bool stays_untried = outcome == SBX_OUTCOME_OVERLOADED || outcome == SBX_OUTCOME_STALE_CONNECTION;
+    request->has_attempt = false;
+    request->last_outcome = outcome;
+    request->free_starts += is_free;
+    if (!stays_untried)
+        request->tried[request->tried_count++] = request->worker.slot;
+}
+
+static void check_end(world *w, const sbx_action *action)
+{
+    live *request = action->owner;
+    w->ended++;
+    if (action->request.generation == 0) {
+        HOLDS(w, action->end.meta.attempts == 0);
+        request->is_live = false;
+        return;
+    }
+    HOLDS(w, request->is_live && !request->has_attempt);
+    HOLDS(w, action->end.meta.attempts == request->starts);
+    HOLDS(w, action->end.meta.failed_count <= request->starts);
+    HOLDS(w, action->end.committed == request->is_committed);
+    HOLDS(w, (action->kind == SBX_ACTION_SUCCEED) == (action->end.end == SBX_END_OK));
+    HOLDS(w, (action->kind == SBX_ACTION_PASS) <= (action->end.end == SBX_END_CLIENT_ERROR));
+    HOLDS(w, action->kind != SBX_ACTION_FAIL || action->end.error != SBX_API_NONE);
+    w->sometimes[2] += action->end.error == SBX_API_ALL_RETRIES_EXHAUSTED;
+    w->sometimes[3] += action->end.error == SBX_API_STREAM_INTERRUPTED;
+    w->sometimes[4] += action->end.end == SBX_END_TIMEOUT;
+    w->sometimes[5] += action->end.end == SBX_END_CANCELLED;
+    request->is_live = false;
+}
+
+static void check_action(world *w, const sbx_action *action)
+{
+    live *request = action->owner;
+    switch (action->kind) {
+    case SBX_ACTION_ADMITTED:
+        HOLDS(w, request == w->newest);
+        break;
+    case SBX_ACTION_START:
+        check_start(w, action);
+        break;
+    case SBX_ACTION_CANCEL:
+        HOLDS(w, request->has_attempt && request->attempt.number == action->cancel.attempt.number);
+        attempt_over(request, action->cancel.outcome);
+        break;
+    case SBX_ACTION_COMMIT:
+        HOLDS(w, request->is_live && request->is_streaming && !request->is_committed);
+        request->is_committed = true;
+        break;
+    case SBX_ACTION_FORWARD:
+        HOLDS(w, request->is_live && request->is_committed);
+        break;
+    case SBX_ACTION_HOLD:
+        HOLDS(w, request->is_live && !request->is_committed);
+        break;
+    case SBX_ACTION_DROP:
+    case SBX_ACTION_NOTE:
+        break;
+    case SBX_ACTION_SUCCEED:
+    case SBX_ACTION_PASS:
+    case SBX_ACTION_FAIL:
+        check_end(w, action);
+        break;
+    }
+}
+
+/* ---- what must hold between steps ------------------------------------------------------------------------
+ */
+
+static void check_counts(world *w)
+{
+    sbx_router_counts counts = sbx_router_counts_of(w->r.router);
+    uint64_t ends = 0, in_flight = 0;
+    for (int i = 0; i <= SBX_END_SHED; i++)
+        ends += counts.ended[i];
+    for (int i = 0; i < REQUESTS; i++)
+        in_flight += w->requests[i].is_live;
+    HOLDS(w, counts.accepted == w->accepted);
+    HOLDS(w, ends == w->ended);
+    HOLDS(w, counts.in_flight == in_flight);
+    HOLDS(w, counts.accepted == ends + counts.in_flight);
+}
+
+static void check_workers(world *w)
+{
+    const sbx_registry *registry = sbx_router_registry(w->r.router);
+    for (size_t i = 0; i < sbx_registry_count(registry); i++) {
+        const sbx_worker *worker = sbx_registry_at(registry, i);
+        sbx_worker_info info = sbx_worker_describe(worker, w->r.now);
+        uint32_t truth = 0;
+        for (int k = 0; k < REQUESTS; k++)
+            truth += w->requests[k].has_attempt && w->requests[k].worker.slot == info.ref.slot;
+        HOLDS(w, info.in_flight == truth);
+        HOLDS(w, worker->breaker.probes_out <= worker->breaker.policy->half_open_max_probes);
+        HOLDS(w, worker->breaker.probes_out <= truth);
+    }
+}
+
+static void take(world *w)
+{
+    HOLDS(w, w->r.last.count <= SBX_MAX_ACTIONS);
+    for (uint32_t i = 0; i < w->r.last.count; i++)
+        check_action(w, &w->r.last.items[i]);
+    check_counts(w);
+    check_workers(w);
+}
+
+/* ---- what may happen -------------------------------------------------------------------------------------
+ */
+
+static void new_request(world *w)
+{
+    live *slot = NULL;
+    for (int i = 0; i < REQUESTS && slot == NULL; i++)
+        slot = w->requests[i].is_live ? NULL : &w->requests[i];
+    if (slot == NULL)
+        return;
+    *slot = (live){.is_live = true, .is_streaming = below(w, 2) == 0};
+    w->newest = slot;
+    w->accepted++;
+    rig_request(&w->r, (sbx_event_request_new){.owner = slot,
+                                               .streaming = slot->is_streaming,
+                                               .body_hash = 1 + below(w, 1000),
+                                               .session_hash = below(w, 3),
+                                               .timeout_ns = below(w, 4) == 0 ? SBX_MS(1 + below(w, 4000))
+                                                                              : SBX_TIME_NEVER});
+    take(w);
+    w->newest = NULL;
+}
+
+static live *any_live(world *w)
+{
+    uint64_t start = below(w, REQUESTS);
+    for (uint64_t i = 0; i < REQUESTS; i++) {
+        live *request = &w->requests[(start + i) % REQUESTS];
+        if (request->is_live && request->attempt.number > 0)
+            return request;
+    }
+    return NULL;
+}
+
+static sbx_outcome any_outcome(world *w)
+{
+    if (below(w, 3) == 0)
+        return SBX_OUTCOME_OK;
+    sbx_outcome outcome = (sbx_outcome)below(w, SBX_OUTCOME_COUNT);
+    bool is_ours = outcome == SBX_OUTCOME_CANCELLED || outcome == SBX_OUTCOME_DEADLINE ||
+                   outcome == SBX_OUTCOME_AUTH || outcome == SBX_OUTCOME_MODEL_MISSING;
+    return is_ours && below(w, 20) != 0 ? SBX_OUTCOME_SERVER_ERROR
+                                        : (outcome == SBX_OUTCOME_CANCELLED ? SBX_OUTCOME_RESET : outcome);
+}
+
+static void end_attempt(world *w)
+{
+    live *request = any_live(w);
+    if (request == NULL)
+        return;
+    sbx_outcome outcome = any_outcome(w);
+    bool is_current = request->has_attempt;
+    if (is_current)
+        attempt_over(request, outcome);
+    else
+        w->sometimes[6]++;
+    rig_ended(&w->r, request->attempt, outcome);
+    /* A timer of this step may have ended it first: then the router dropped what we said, and check_action
+     * would have seen a CANCEL of an attempt we thought over. The driver ticks before, so it cannot. */
+    take(w);
+}
+
+static void say_something(world *w)
+{
+    live *request = any_live(w);
+    if (request == NULL)
+        return;
+    sbx_attempt_ref attempt = request->attempt;
+    if (below(w, 10) == 0 && attempt.number > 1)
+        attempt.number--; /* a stale one */
+    switch (below(w, 5)) {
+    case 0:
+        rig_accepted(&w->r, attempt);
+        break;
+    case 1:
+        rig_chunk(&w->r, attempt, SBX_CHUNK_SILENT);
+        break;
+    case 2:
+        rig_content(&w->r, attempt);
+        break;
+    case 3:
+        rig_progress(&w->r, attempt);
+        break;
+    default:
+        rig_paused(&w->r, attempt, below(w, 2) == 0);
+        break;
+    }
+    take(w);
+}
+
+static void leave(world *w)
+{
+    live *request = any_live(w);
+    if (request == NULL)
+        return;
+    rig_leave(&w->r, request->attempt);
+    take(w);
+}
+
+static void beat(world *w, uint64_t index, bool is_new_boot)
+{
+    char id[8], boot[16];
+    w->boots[index] += is_new_boot;
+    snprintf(id, sizeof id, "w%u", (unsigned)index);
+    snprintf(boot, sizeof boot, "b%u", w->boots[index]);
+    if (index % 2 == 0)
+        rig_worker(&w->r, id, 8);
+    else
+        rig_nats(&w->r, id, boot, 8);
+    take(w);
+}
+
+static void trouble(world *w)
+{
+    const sbx_registry *registry = sbx_router_registry(w->r.router);
+    size_t index = (size_t)below(w, sbx_registry_count(registry));
+    sbx_worker_ref ref = sbx_worker_describe(sbx_registry_at(registry, index), w->r.now).ref;
+    switch (below(w, 8)) {
+    case 0:
+        rig_gone(&w->r, ref);
+        break;
+    case 1:
+    case 2:
+        rig_health(&w->r, ref, below(w, 2) == 0);
+        break;
+    case 3:
+        rig_admin(&w->r, ref, (sbx_worker_command)below(w, 4));
+        break;
+    case 4: {
+        sbx_event bus = {.kind = SBX_EVENT_BUS_DOWN};
+        w->r.last = sbx_router_step(w->r.router, w->r.now, &bus);
+        break;
+    }
+    case 5:
+        beat(w, below(w, WORKERS), true);
+        return;
+    default:
+        rig_admin(&w->r, ref, below(w, 2) == 0 ? SBX_COMMAND_RESET : SBX_COMMAND_UNDRAIN);
+        break;
+    }
+    take(w);
+}
+
+static void pass_time(world *w)
+{
+    sbx_time_ns most = below(w, 50) == 0 ? SBX_SEC(40) : SBX_MS(50);
+    rig_tick(&w->r, (sbx_time_ns)below(w, (uint64_t)most));
+    take(w);
+    while (sbx_router_next_deadline(w->r.router) <= w->r.now) {
+        rig_tick(&w->r, 0);
+        take(w);
+    }
+}
+
+static void settle(world *w)
+{
+    while (sbx_router_next_deadline(w->r.router) <= w->r.now) {
+        rig_tick(&w->r, 0);
+        take(w);
+    }
+}
+
+static void one_step(world *w)
+{
+    uint64_t what = below(w, 100);
+    if (what < 30)
+        new_request(w);
+    else if (what < 55)
+        say_something(w);
+    else if (what < 78)
+        end_attempt(w);
+    else if (what < 82)
+        leave(w);
+    else if (what < 92)
+        beat(w, below(w, WORKERS), false);
+    else if (what < 94)
+        trouble(w);
+    else
+        pass_time(w);
+    settle(w);
+}
+
+/* ---- the runs --------------------------------------------------------------------------------------------
+ */
+
+static sbx_policy any_policy(world *w)
+{
+    sbx_policy policy = rig_policy();
+    policy.strategy = (sbx_strategy)below(w, 3);
+    policy.retry.max_retries = (uint32_t)below(w, 5);
+    policy.breaker.failure_threshold = 1 + (uint32_t)below(w, 6);
+    policy.breaker.half_open_max_probes = 1 + (uint32_t)below(w, 3);
+    policy.breaker.timeout_ns = below(w, 4) == 0 ? 0 : SBX_MS(below(w, 5000));
+    policy.slow_start_ns = SBX_MS(below(w, 3000));
+    policy.max_requests = 48; /* less than may come: the table's cap is met */
+    return policy;
+}
+
+/* All faults end; everything that runs gets its answer or its limit. */
+static void wind_down(world *w)
+{
+    for (int i = 0; i < REQUESTS; i++) {
+        if (!w->requests[i].is_live || !w->requests[i].has_attempt)
+            continue;
+        attempt_over(&w->requests[i], SBX_OUTCOME_OK);
+        rig_ended(&w->r, w->requests[i].attempt, SBX_OUTCOME_OK);
+        take(w);
+    }
+    rig_tick(&w->r, SBX_SEC(700));
+    take(w);
+    settle(w);
+    HOLDS(w, sbx_router_counts_of(w->r.router).in_flight == 0);
+    HOLDS(w, w->r.router->request_timers.count == 0);
+    const sbx_registry *registry = sbx_router_registry(w->r.router);
+    for (size_t i = 0; i < sbx_registry_count(registry); i++)
+        HOLDS(w, sbx_registry_at(registry, i)->breaker.probes_out == 0);
+}
+
+static void run(world *w, uint64_t seed)
+{
+    w->seed = seed;
+    sbx_rng_seed(&w->rng, seed);
+    memset(w->requests, 0, sizeof w->requests);
+    memset(w->boots, 0, sizeof w->boots);
+    w->accepted = 0;
+    w->ended = 0;
+    w->policy = any_policy(w);
+    rig_open(&w->r, &w->policy);
+    for (uint64_t i = 0; i < WORKERS; i++)
+        beat(w, i, false);
+    for (int i = 0; i < STEPS; i++)
+        one_step(w);
+    wind_down(w);
+    rig_close(&w->r);
+}
+
+static void invariants_hold_whatever_happens(void **state)
+{
+    (void)state;
+    static world w;
+    const char *first = getenv("SBX_SEED");
+    const char *count = getenv("SBX_SEEDS");
+    uint64_t seed = first == NULL ? 1 : strtoull(first, NULL, 10);
+    uint64_t runs = count == NULL ? 12 : strtoull(count, NULL, 10);
+    for (uint64_t i = 0; i < runs; i++)
+        run(&w, seed + i);
+    for (int i = 0; i <= 6; i++)
+        assert_int_not_equal(w.sometimes[i], 0); /* else the driver does not drive */
+}
+
+static void the_same_seed_gives_the_same_run(void **state)
+{
+    (void)state;
+    static world a, b;
+    run(&a, 77);
+    run(&b, 77);
+    assert_int_equal(a.accepted, b.accepted);
+    assert_int_equal(a.r.now, b.r.now);
+    assert_memory_equal(a.sometimes, b.sometimes, sizeof a.sometimes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(invariants_hold_whatever_happens),
+        cmocka_unit_test(the_same_seed_gives_the_same_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
