@@ -22,7 +22,7 @@ def recorded(request):
         if request.param == "http":
             config["backends"] = {"w0": {"stream_usage": "off", "api_key": "sk-of-the-worker"}}
         worker = {"cluster": {"worker": {"engines": [
-            {"kind": "openai", "url": engine.url, "streamUsage": "off", "apiKey": "sk-of-the-worker"}]}}}
+            {"streamUsage": "off", "apiKey": "sk-of-the-worker"}]}}}
         with TestCluster(kind=request.param, engines=[engine], model="rec", config=config,
                          worker_config=worker) as cluster:
             yield cluster, engine

@@ -5,6 +5,7 @@ event; afterwards everything is as before. SBX_LOAD_SECONDS=60 runs it in full (
 import asyncio
 import json
 import os
+import threading
 import time
 
 import aiohttp
@@ -47,7 +48,7 @@ async def guarded(work, results):
         results.append(("client", repr(error)))
 
 
-async def load(cluster, seconds, results, on_tick):
+async def load(cluster, seconds, results):
     timeout = aiohttp.ClientTimeout(total=30 * SCALE)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
@@ -59,27 +60,32 @@ async def load(cluster, seconds, results, on_tick):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             sent += 1
-            on_tick(time.monotonic() - started)
         await asyncio.gather(*tasks)
         return sent
 
 
-class Killer:
+class Killer(threading.Thread):
     """kill -9 of one worker after the other every 2 s; each starts again after a second."""
 
     def __init__(self, cluster):
-        self.cluster, self.next_kill, self.down, self.kills = cluster, 1.0, None, 0
+        super().__init__(daemon=True)
+        self.cluster, self.kills, self.over, self.error = cluster, 0, threading.Event(), None
 
-    def tick(self, now):
-        if self.down and now >= self.down[1]:
-            self.cluster.worker(self.down[0]).restart()
-            self.down = None
-        if now >= self.next_kill and not self.down:
-            index = self.kills % len(self.cluster.workers)
-            self.cluster.worker(index).kill()
-            self.kills += 1
-            self.down = (index, now + DOWN_S)
-            self.next_kill += 2.0
+    def run(self):
+        try:
+            while not self.over.wait(DOWN_S):
+                worker = self.cluster.worker(self.kills % len(self.cluster.workers))
+                worker.kill()
+                self.kills += 1
+                time.sleep(DOWN_S)
+                worker.restart()
+        except BaseException as error:
+            self.error = error
+
+    def stop(self):
+        self.over.set()
+        self.join(30)
+        assert self.error is None, self.error
 
 
 @pytest.mark.timeout(SECONDS * 2 + 90)
@@ -87,16 +93,15 @@ class Killer:
 def test_no_uncommitted_request_fails_while_workers_are_killed(kind):
     config = {"logging": {"level": "info"}, "cluster": {"loadBalancing": {"strategy": "least_loaded"}, "requestRouting": {
         "circuitBreaker": {"timeoutMs": 500, "maxOpenMs": 1000}, "retry": {"retryDelayMs": 20, "maxDelayMs": 100}}}}
-    with TestCluster(workers=3, kind=kind, config=config, engine={"ttft_ms": 10, "tps": 200}) as cluster:
-        asyncio.run(load(cluster, 2, [], lambda now: None))
+    with TestCluster(workers=3, kind=kind, config=config, max_concurrent=64, engine={"ttft_ms": 10, "tps": 200, "capacity": 0}) as cluster:
+        asyncio.run(load(cluster, 2, []))
         cluster.until_quiet()
-        descriptors, warm = cluster.controller.descriptors(), cluster.controller.resident_bytes()
+        descriptors, warm = cluster.descriptors(), cluster.controller.resident_bytes()
 
         results, killer = [], Killer(cluster)
-        sent = asyncio.run(load(cluster, SECONDS, results, killer.tick))
-
-        if killer.down:
-            cluster.worker(killer.down[0]).restart()
+        killer.start()
+        sent = asyncio.run(load(cluster, SECONDS, results))
+        killer.stop()
         bad = [result for result in results if result[1] not in ("ok", "interrupted")]
         assert not bad, f"{len(bad)} of {sent} failed, {killer.kills} kills: {bad[:5]}"
         assert len(results) == sent and killer.kills >= SECONDS / 2 - 2
@@ -104,7 +109,7 @@ def test_no_uncommitted_request_fails_while_workers_are_killed(kind):
         assert 0 < interrupted < sent / 10, f"{interrupted} of {sent}: a harness that kills nothing shows nothing"
         cluster.until_quiet()
         until(lambda: cluster.online() == 3, 10, "all three are online")
-        until(lambda: cluster.controller.descriptors() <= descriptors, 10, f"{descriptors} descriptors as before")
+        until(lambda: cluster.descriptors() <= descriptors, 10, f"{descriptors} descriptors as before")
         if SECONDS >= 60:
             grown = cluster.controller.resident_bytes() - warm
             print(f"{sent} requests, {killer.kills} kills, {interrupted} interrupted, RSS {grown / 1024:.0f} KiB more")

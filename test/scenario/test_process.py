@@ -85,7 +85,7 @@ def test_nats_server_killed_comes_back_on_its_port_and_no_stream_is_cut():
     with TestCluster(workers=2, kind="nats", engine={"ttft_ms": 5, "tps": 100}) as cluster:
         assert cluster.chat().status == 200
         cluster.until_quiet()
-        descriptors = cluster.controller.descriptors()
+        descriptors = cluster.descriptors()
         expected = cluster.chat("long", max_tokens=300).text
         streams = [cluster.stream(cluster.body("long", max_tokens=300)) for _ in range(4)]
         iterators = [iter(stream) for stream in streams]
@@ -103,7 +103,7 @@ def test_nats_server_killed_comes_back_on_its_port_and_no_stream_is_cut():
                 pass
             assert stream.done and stream.error is None and stream.text == expected
         cluster.until_quiet()
-        until(lambda: cluster.controller.descriptors() == descriptors, 5, f"{descriptors} descriptors as before")
+        until(lambda: cluster.descriptors() == descriptors, 5, f"{descriptors} descriptors as before")
 
 
 def test_up_without_engines_starts_two_simulated_workers_and_says_so(up):

@@ -69,11 +69,11 @@ test("an abort in mid-stream ends the request at the engine", timeout, async () 
     await until(async () => (await aborts()) === before + 1, "the engine sees the abort");
 });
 
-test("an unknown model is a NotFoundError that names it", timeout, async () => {
+test("an unknown model is a NotFoundError that names the known ones", timeout, async () => {
     await assert.rejects(client.chat.completions.create({ model: "no-such-model", messages }), (error) => {
         assert.ok(error instanceof OpenAI.NotFoundError, error.constructor.name);
         assert.equal(error.code, "MODEL_NOT_FOUND");
-        assert.match(error.message, /no-such-model/);
+        assert.match(error.message, /sim/);
         return true;
     });
 });

@@ -7,6 +7,7 @@
 Every wait is bounded, every process is ended by its pid, and the end of the test shows that none is left.
 """
 import copy
+import itertools
 import json
 import pathlib
 import secrets
@@ -14,7 +15,7 @@ import shutil
 import socket
 import tempfile
 
-from support.client import Response, Stream, request
+from support.client import Response, Stream, address_of, request
 from support.engine import SimulatedEngine
 from support.process import BINARY, Child, marked
 from support.wait import until
@@ -28,12 +29,12 @@ def free_port(host="127.0.0.1"):
 
 
 def merged(base, extra):
-    """base with the keys of extra laid over it, section by section."""
-    result = copy.deepcopy(base)
-    for key, value in (extra or {}).items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if both else copy.deepcopy(value)
-    return result
+    """base with extra laid over it: dicts key by key, lists entry by entry."""
+    if isinstance(base, dict) and isinstance(extra, dict):
+        return {key: merged(base.get(key), extra.get(key)) for key in {**base, **extra}}
+    if isinstance(base, list) and isinstance(extra, list):
+        return [merged(a, b) for a, b in itertools.zip_longest(base, extra)]
+    return copy.deepcopy(base if extra is None else extra)
 
 
 class Worker:
@@ -80,9 +81,10 @@ class TestCluster:
     __test__ = False
 
     def __init__(self, workers=1, kind="nats", config=None, model="sim", engine=None, engines=None, models=None,
-                 worker_config=None, ready=True, env=None, wrap=()):
+                 worker_config=None, ready=True, env=None, wrap=(), max_concurrent=16):
         """engine: options of every simulated engine; engines: ready-made ones, instead; models: one per worker;
-        wrap: a command to run the controller under."""
+        wrap: a command to run the controller under; max_concurrent: of each worker."""
+        self.max_concurrent = max_concurrent
         self.kind, self.model, self.models, self.env, self.wrap = kind, model, models, env, list(wrap)
         self.engine_options, self.worker_config = dict(engine or {}), worker_config
         self.mark = "t" + secrets.token_hex(8)
@@ -131,7 +133,7 @@ class TestCluster:
         config = merged({"cluster": {
             "mode": "worker",
             "nats": {"mode": "external", "serverUrl": f"nats://127.0.0.1:{self.bus_port}", "tokenFile": str(self.token_file)},
-            "worker": {"workerId": f"w{index}", "engines": [{"kind": "openai", "url": engine.url, "maxConcurrent": 16}]},
+            "worker": {"workerId": f"w{index}", "engines": [{"kind": "openai", "url": engine.url, "maxConcurrent": self.max_concurrent}]},
         }}, self.worker_config)
         path = self.write(f"worker{index}.yaml", config)
         return self.child(f"worker{index}", [BINARY, "worker", "--config", path])
@@ -158,7 +160,8 @@ class TestCluster:
                 "bind": "127.0.0.1", "port": self.bus_port, "tokenFile": str(self.token_file),
                 "storeDir": str(self.folder / "store")}}
         else:
-            base["backends"] = {w.id: {"url": w.engine.url, "model": w.engine.model} for w in self.workers}
+            base["backends"] = {w.id: {"url": w.engine.url, "model": w.engine.model, "max_concurrent": self.max_concurrent}
+                                for w in self.workers}
         return merged(base, extra)
 
     def wait_ready(self):
@@ -215,6 +218,10 @@ class TestCluster:
 
     def until_quiet(self, seconds=10):
         until(lambda: self.in_flight() == 0, seconds, "nothing is in flight")
+
+    def descriptors(self):
+        """Of the controller, without its pooled connections to engines."""
+        return self.controller.descriptors([address_of(w.engine.url)[1] for w in self.workers])
 
     # --- ending ---------------------------------------------------------------------------
 

@@ -47,8 +47,18 @@ class Child:
             return text.split("\n")[0] if "\n" in text else None
         return until(line, seconds, f"{self.name} prints a line")
 
-    def descriptors(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+    def descriptors(self, except_ports=()):
+        """How many are open; connections to peers at except_ports (a pool's, kept on purpose) do not count."""
+        kept = 0
+        ports = {f"{port:04X}" for port in except_ports}
+        inodes = {row.split()[9] for row in pathlib.Path(f"/proc/{self.pid}/net/tcp").read_text().split("\n")[1:]
+                  if row and row.split()[2].split(":")[1] in ports}
+        for entry in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                kept += os.readlink(f"/proc/{self.pid}/fd/{entry}").strip("socket:[]") in inodes
+            except OSError:
+                kept += 1
+        return len(os.listdir(f"/proc/{self.pid}/fd")) - kept
 
     def resident_bytes(self):
         pages = int(pathlib.Path(f"/proc/{self.pid}/statm").read_text().split()[1])
