@@ -253,7 +253,7 @@ sbx_breaker_change sbx_breaker_report(sbx_breaker *breaker, sbx_breaker_permit p
         return permit.is_probe && !permit.counted ? on_success(breaker, true, now, rng)
                                                   : SBX_BREAKER_UNCHANGED;
     }
-    assert(!"an effect without a row");
+    assert(0 && "an effect without a row");
     return SBX_BREAKER_UNCHANGED;
 }
 

@@ -59,6 +59,6 @@ bool sbx_retry_wants(const sbx_retry_policy *policy, sbx_class_on on)
     case SBX_CLASS_ON_OVERLOADED:
         return policy->on_overloaded;
     }
-    assert(!"a class without a word");
+    assert(0 && "a class without a word");
     return false;
 }

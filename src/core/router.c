@@ -207,7 +207,7 @@ static void dispatch(sbx_router *router, const sbx_event *event)
         router->is_draining = true;
         return;
     }
-    assert(!"an event without a kind");
+    assert(0 && "an event without a kind");
 }
 
 sbx_actions sbx_router_step(sbx_router *router, sbx_time_ns now, const sbx_event *event)
