@@ -171,7 +171,7 @@ void sbx_attempt_on_hold(sbx_job *job)
 
 static bool is_current(const sbx_job *job, uint32_t number)
 {
-    return job->attempt.ref.number == number && job->attempt.call != NULL && !job->is_over;
+    return job->attempt.ref.number == number && !job->attempt.is_ended && !job->is_over;
 }
 
 /* A chunk rewritten by the answer is valid only until the next one: it goes out before. */
@@ -205,7 +205,7 @@ static void look_through(sbx_job *job)
         return;
     if (outcome != SBX_OUTCOME_OK)
         give_up(job, outcome);
-    else if (answer->saw_done && !sbx_wheel_is_armed(&job->tail.entry))
+    else if (answer->saw_done && job->attempt.call != NULL && !sbx_wheel_is_armed(&job->tail.entry))
         sbx_timer_start(&job->tail, sbx_time_add(sbx_shell_now(job->shell), TAIL_WAIT));
 }
 
@@ -246,6 +246,10 @@ static void on_end(void *user)
     sbx_job *job = user;
     job->attempt.call = NULL;
     sbx_timer_stop(&job->tail);
+    if (job->attempt.answer.is_stream) { /* its last line may have ended only now */
+        sbx_sse_end(&job->attempt.answer.sse);
+        look_through(job);
+    }
     report_end(job, sbx_answer_finish(&job->attempt.answer), job->attempt.answer.retry_after_ns);
 }
 
@@ -262,7 +266,8 @@ static void on_fail(void *user, sbx_outcome outcome, sbx_time_ns retry_after_ns,
     job->attempt.call = NULL;
     sbx_timer_stop(&job->tail);
     log_failure(job, outcome, detail);
-    if (job->attempt.answer.saw_done) /* nothing was missing but the end of the framing */
+    if (job->attempt.answer.saw_done ||
+        job->attempt.answer.saw_finish) /* only the end of the framing was missing */
         report_end(job, SBX_OUTCOME_OK, retry_after_ns);
     else
         report_end(job, outcome, retry_after_ns);
