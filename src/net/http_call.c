@@ -285,7 +285,10 @@ static sbx_err link_new(sbx_http_upstream *upstream, const struct sockaddr *addr
                                       link, &link->parser);
     if (err == SBX_OK)
         err = sbx_stream_connect(upstream->loop, address, &stream_events, link, &link->stream);
+    if (err == SBX_OK && upstream->tls != NULL)
+        err = sbx_stream_start_tls(link->stream, upstream->tls, upstream->host);
     if (err != SBX_OK) {
+        sbx_stream_close(link->stream);
         reap_link(link);
         return err;
     }

@@ -163,9 +163,12 @@ sbx_err sbx_http_upstream_new(sbx_loop *loop, const sbx_http_upstream_options *o
     sbx_list_init(&upstream->idle);
     sbx_list_init(&upstream->calls);
     sbx_timer_init(&upstream->sweep, loop, on_sweep, upstream);
-    if (upstream->host == NULL || upstream->host_header == NULL) {
+    sbx_err err = upstream->host == NULL || upstream->host_header == NULL ? SBX_E_NOMEM : SBX_OK;
+    if (err == SBX_OK && options->tls)
+        err = sbx_tls_context_new(options->ca_file, &upstream->tls);
+    if (err != SBX_OK) {
         sbx_http_upstream_free(upstream);
-        return SBX_E_NOMEM;
+        return err;
     }
     try_numeric(upstream);
     *ret_upstream = upstream;
@@ -185,6 +188,7 @@ void sbx_http_upstream_free(sbx_http_upstream *upstream)
         upstream->resolver->upstream = NULL;
         uv_cancel((uv_req_t *)&upstream->resolver->request);
     }
+    sbx_tls_context_free(upstream->tls); /* closing streams hold their own reference */
     free(upstream->host);
     free(upstream->host_header);
     free(upstream);

@@ -25,6 +25,7 @@ typedef struct sbx_http_upstream_options {
     uint64_t max_head_bytes;
 } sbx_http_upstream_options;
 
+/* Returns SBX_OK, SBX_E_NOMEM, SBX_E_TLS (ca_file cannot be used). */
 sbx_err sbx_http_upstream_new(sbx_loop *loop, const sbx_http_upstream_options *options,
                               sbx_http_upstream **ret_upstream);
 /* Calls at work are cancelled without a callback. NULL is fine. */

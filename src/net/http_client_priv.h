@@ -27,6 +27,7 @@ struct sbx_http_upstream {
     size_t address_count;               /* 0: to be resolved */
     bool is_numeric;                    /* the address never changes */
     struct sbx_http_resolver *resolver; /* at work, or NULL */
+    sbx_tls_context *tls;               /* NULL: plain */
     sbx_list idle;                      /* sbx_http_link.node, last used first */
     uint32_t idle_count;
     sbx_timer sweep; /* closes what idled too long */

@@ -5,6 +5,7 @@
 #include "net/loop.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -163,6 +164,13 @@ static void free_memory(sbx_loop *loop)
     free(loop);
 }
 
+/* A write to a closed connection is an error like others; libuv leaves the signal to us. */
+static void ignore_sigpipe(void)
+{
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &ignore, NULL);
+}
+
 sbx_err sbx_loop_new(sbx_loop **ret_loop)
 {
     sbx_loop *loop = calloc(1, sizeof *loop);
@@ -174,6 +182,7 @@ sbx_err sbx_loop_new(sbx_loop **ret_loop)
         free_memory(loop);
         return SBX_E_NOMEM;
     }
+    ignore_sigpipe();
     loop->last_task = &loop->first_task;
     loop->alarm_at = SBX_TIME_NEVER;
     sbx_wheel_init(&loop->wheel, read_clock(loop->clock));

@@ -13,6 +13,7 @@
 struct uv_loop_s;
 typedef struct sbx_loop sbx_loop;
 
+/* Also makes the process ignore SIGPIPE. Returns SBX_OK, SBX_E_NOMEM. */
 sbx_err sbx_loop_new(sbx_loop **ret_loop);
 void sbx_loop_free(sbx_loop *loop); /* closes what is left and waits for it; NULL is fine */
 

@@ -31,7 +31,13 @@ struct sbx_stream {
     int refused_code;
     bool is_writing, is_open, is_paused, has_ended, is_broken, is_closed;
     bool wants_shutdown, peer_is_loopback;
+    sbx_tls *tls;      /* NULL: plain */
+    bool is_encrypted; /* the handshake is done */
+    sbx_task take_up;  /* reads what OpenSSL still holds after a pause */
 };
+
+static sbx_err write_raw(sbx_stream *stream, const sbx_view *pieces, size_t count);
+static void set_broken(sbx_stream *stream);
 
 static uv_stream_t *uv_of(sbx_stream *stream)
 {
@@ -47,16 +53,92 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
     *ret_buf = uv_buf_init((char *)sbx_loop_read_buffer(stream->loop), SBX_LOOP_READ_SIZE);
 }
 
+static void end_reading(sbx_stream *stream, sbx_err err)
+{
+    if (stream->has_ended)
+        return;
+    stream->has_ended = true;
+    uv_read_stop(uv_of(stream));
+    stream->events->on_end(stream->user, err);
+}
+
+/* ---- TLS: between the socket and the callbacks ---- */
+
+static void send_ciphertext(sbx_stream *stream)
+{
+    sbx_view out = sbx_tls_outgoing(stream->tls);
+    if (out.len > 0 && write_raw(stream, &out, 1) != SBX_OK)
+        set_broken(stream);
+    sbx_tls_drop_outgoing(stream->tls);
+}
+
+static void hand_out_plaintext(void *user)
+{
+    sbx_stream *stream = user;
+    uint8_t *buffer = sbx_loop_read_buffer(stream->loop); /* free again: the ciphertext went into the BIO */
+    while (!stream->is_closed && !stream->is_paused && !stream->has_ended) {
+        size_t len = 0;
+        sbx_tls_result result = sbx_tls_read(stream->tls, buffer, SBX_LOOP_READ_SIZE, &len);
+        if (result == SBX_TLS_MORE)
+            break;
+        if (result == SBX_TLS_DONE)
+            stream->events->on_read(stream->user, sbx_view_of(buffer, len));
+        else
+            end_reading(stream, result == SBX_TLS_END ? SBX_OK : SBX_E_RESET);
+    }
+    if (!stream->is_closed)
+        send_ciphertext(stream);
+}
+
+static void shake_hands(sbx_stream *stream)
+{
+    sbx_tls_result result = sbx_tls_handshake(stream->tls);
+    send_ciphertext(stream);
+    if (result == SBX_TLS_MORE)
+        return;
+    if (result != SBX_TLS_DONE) {
+        uv_read_stop(uv_of(stream));
+        stream->events->on_refused(stream->user, SBX_E_TLS, sbx_tls_problem(stream->tls));
+        return;
+    }
+    stream->is_encrypted = true;
+    stream->events->on_open(stream->user);
+}
+
+static void receive_ciphertext(sbx_stream *stream, sbx_view bytes)
+{
+    if (sbx_tls_receive(stream->tls, bytes) != SBX_OK) {
+        end_reading(stream, SBX_E_NOMEM);
+        return;
+    }
+    if (!stream->is_encrypted)
+        shake_hands(stream);
+    if (stream->is_encrypted)
+        hand_out_plaintext(stream);
+}
+
+/* ---- libuv's callbacks ---- */
+
+/* The end of a TLS connection that the peer did not announce may be somebody else's doing: a reset. */
+static void on_uv_end(sbx_stream *stream, bool is_orderly)
+{
+    if (stream->tls != NULL && !stream->is_encrypted) {
+        uv_read_stop(uv_of(stream));
+        stream->events->on_refused(stream->user, SBX_E_TLS, "the connection ended inside the TLS handshake");
+        return;
+    }
+    end_reading(stream, is_orderly && stream->tls == NULL ? SBX_OK : SBX_E_RESET);
+}
+
 static void on_uv_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buf)
 {
     sbx_stream *stream = handle->data;
-    if (count > 0) {
+    if (count < 0)
+        on_uv_end(stream, count == UV_EOF);
+    else if (count > 0 && stream->tls != NULL)
+        receive_ciphertext(stream, sbx_view_of(buf->base, (size_t)count));
+    else if (count > 0)
         stream->events->on_read(stream->user, sbx_view_of(buf->base, (size_t)count));
-    } else if (count < 0) {
-        stream->has_ended = true;
-        uv_read_stop(handle);
-        stream->events->on_end(stream->user, count == UV_EOF ? SBX_OK : SBX_E_RESET);
-    }
 }
 
 static void start_reading(sbx_stream *stream)
@@ -76,6 +158,8 @@ void sbx_stream_pause(sbx_stream *stream)
 void sbx_stream_resume(sbx_stream *stream)
 {
     stream->is_paused = false;
+    if (stream->is_encrypted && !stream->is_closed)
+        sbx_loop_defer(stream->loop, &stream->take_up);
     start_reading(stream);
 }
 
@@ -206,12 +290,11 @@ static size_t total_of(const sbx_view *pieces, size_t count)
     return total;
 }
 
-sbx_err sbx_stream_write(sbx_stream *stream, const sbx_view *pieces, size_t count)
+static sbx_err write_raw(sbx_stream *stream, const sbx_view *pieces, size_t count)
 {
     size_t total = total_of(pieces, count);
     if (stream->is_broken || total == 0)
         return SBX_OK;
-    assert(stream->is_open && !stream->wants_shutdown);
     size_t taken = stream->is_writing ? 0 : try_pieces(stream, pieces, count);
     stream->submitted += total;
     if (stream->is_broken || taken == total)
@@ -220,6 +303,23 @@ sbx_err sbx_stream_write(sbx_stream *stream, const sbx_view *pieces, size_t coun
     if (err == SBX_OK && !stream->is_writing)
         send_pending(stream);
     return err;
+}
+
+static sbx_err write_encrypted(sbx_stream *stream, const sbx_view *pieces, size_t count)
+{
+    if (stream->is_broken)
+        return SBX_OK;
+    if (sbx_tls_write(stream->tls, pieces, count) != SBX_OK)
+        set_broken(stream);
+    else
+        send_ciphertext(stream);
+    return SBX_OK;
+}
+
+sbx_err sbx_stream_write(sbx_stream *stream, const sbx_view *pieces, size_t count)
+{
+    assert(stream->is_open && !stream->wants_shutdown);
+    return stream->tls != NULL ? write_encrypted(stream, pieces, count) : write_raw(stream, pieces, count);
 }
 
 struct kept_write {
@@ -260,6 +360,8 @@ static sbx_err queue_kept(sbx_stream *stream, const sbx_view *pieces, size_t cou
 sbx_err sbx_stream_write_kept(sbx_stream *stream, const sbx_view *pieces, size_t count)
 {
     assert(stream->is_open && !stream->is_writing);
+    if (stream->tls != NULL)
+        return write_encrypted(stream, pieces, count);
     if (stream->is_broken)
         return SBX_OK;
     size_t total = total_of(pieces, count);
@@ -285,6 +387,10 @@ void sbx_stream_shutdown(sbx_stream *stream)
 {
     if (stream->wants_shutdown || stream->is_broken || stream->is_closed)
         return;
+    if (stream->is_encrypted) {
+        sbx_tls_say_end(stream->tls);
+        send_ciphertext(stream);
+    }
     stream->wants_shutdown = true;
     if (!stream->is_writing)
         uv_shutdown(&stream->shutdown, uv_of(stream), on_shutdown);
@@ -302,6 +408,7 @@ static sbx_stream *stream_new(sbx_loop *loop, const sbx_stream_events *events, v
     stream->user = user;
     stream->tell.fn = tell_later;
     stream->tell.user = stream;
+    stream->take_up = (sbx_task){.fn = hand_out_plaintext, .user = stream};
     sbx_buf_init(&stream->sending, SIZE_MAX);
     sbx_buf_init(&stream->pending, SIZE_MAX);
     uv_tcp_init(sbx_loop_uv(loop), &stream->tcp);
@@ -314,6 +421,7 @@ static void on_closed(uv_handle_t *handle)
     sbx_stream *stream = handle->data;
     sbx_buf_deinit(&stream->sending);
     sbx_buf_deinit(&stream->pending);
+    sbx_tls_free(stream->tls);
     free(stream);
 }
 
@@ -323,6 +431,7 @@ void sbx_stream_close(sbx_stream *stream)
         return;
     stream->is_closed = true;
     sbx_loop_undefer(stream->loop, &stream->tell);
+    sbx_loop_undefer(stream->loop, &stream->take_up);
     uv_close((uv_handle_t *)&stream->tcp, on_closed);
 }
 
@@ -353,7 +462,10 @@ static void on_connected(uv_connect_t *connect, int status)
         return;
     }
     set_open(stream);
-    stream->events->on_open(stream->user);
+    if (stream->tls != NULL)
+        shake_hands(stream);
+    else
+        stream->events->on_open(stream->user);
 }
 
 static bool is_our_fault(int code)
@@ -378,6 +490,12 @@ sbx_err sbx_stream_connect(sbx_loop *loop, const struct sockaddr *address, const
     }
     *ret_stream = stream;
     return SBX_OK;
+}
+
+sbx_err sbx_stream_start_tls(sbx_stream *stream, sbx_tls_context *context, const char *host)
+{
+    assert(!stream->is_open && stream->tls == NULL);
+    return sbx_tls_new(context, host, &stream->tls);
 }
 
 static bool is_loopback(const struct sockaddr_storage *address)

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/view.h"
 #include "net/loop.h"
+#include "net/stream_tls.h"
 
 struct sockaddr;
 struct uv_stream_s;
@@ -35,6 +36,10 @@ typedef struct sbx_stream_events {
 /* events is kept. Both return SBX_OK or SBX_E_NOMEM, SBX_E_IO; a refused connect is told by on_refused. */
 sbx_err sbx_stream_connect(sbx_loop *loop, const struct sockaddr *address, const sbx_stream_events *events,
                            void *user, sbx_stream **ret_stream);
+/* Right after connect: on_open waits for the TLS handshake, and all bytes are encrypted from here on. The
+ * context is kept. A peer that fails verification is told by on_refused with SBX_E_TLS. Returns SBX_OK,
+ * SBX_E_NOMEM. */
+sbx_err sbx_stream_start_tls(sbx_stream *stream, sbx_tls_context *context, const char *host);
 /* Takes the connection that waits at a listener, and starts reading. */
 sbx_err sbx_stream_accept(sbx_loop *loop, struct uv_stream_s *listener, const sbx_stream_events *events,
                           void *user, sbx_stream **ret_stream);
