@@ -1,9 +1,23 @@
 /* The metadata object and the error body. */
 #include "codec/error_body.h"
 
+/* One is written per request: no printf here. */
+static void write_key(sbx_buf *buf, const char *key)
+{
+    sbx_buf_append_cstr(buf, ",\"");
+    sbx_buf_append_cstr(buf, key);
+    sbx_buf_append_cstr(buf, "\":");
+}
+
+static void write_count(sbx_buf *buf, const char *key, uint32_t count)
+{
+    write_key(buf, key);
+    sbx_buf_append_u64(buf, count);
+}
+
 static void write_text_or_null(sbx_buf *buf, const char *key, sbx_view text)
 {
-    sbx_buf_appendf(buf, ",\"%s\":", key);
+    write_key(buf, key);
     if (text.len == 0)
         sbx_buf_append_cstr(buf, "null");
     else
@@ -26,9 +40,9 @@ static void write_members(sbx_buf *buf, const sbx_metadata *metadata)
 {
     sbx_buf_append_cstr(buf, "{\"requestId\":");
     sbx_buf_append_json(buf, metadata->request_id);
-    sbx_buf_appendf(buf, ",\"retryCount\":%lu,\"circuitBreakerTrips\":%lu,\"timeouts\":%lu",
-                    (unsigned long)metadata->retry_count, (unsigned long)metadata->breaker_trips,
-                    (unsigned long)metadata->timeouts);
+    write_count(buf, "retryCount", metadata->retry_count);
+    write_count(buf, "circuitBreakerTrips", metadata->breaker_trips);
+    write_count(buf, "timeouts", metadata->timeouts);
     write_failed_workers(buf, metadata);
     write_text_or_null(buf, "selectedWorker", metadata->selected_worker);
     sbx_buf_append_cstr(buf, ",\"totalDurationMs\":");
