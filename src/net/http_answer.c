@@ -266,6 +266,7 @@ sbx_err sbx_http_write_raw(sbx_http_request *request, sbx_view bytes)
     if (send_collected(conn, /* is_last= */ false) != SBX_OK ||
         sbx_stream_write(conn->stream, &bytes, 1) != SBX_OK)
         return give_up(conn);
+    sbx_http_conn_watch_queue(conn);
     return SBX_OK;
 }
 

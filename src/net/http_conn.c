@@ -1,4 +1,4 @@
-/* One client connection: receiving requests, noticing that the client leaves, all timeouts.
+/* One client connection: receiving requests, noticing that the client leaves.
  *
  * A client that ends its side while its request is at work counts as gone, unless it had sent further
  * requests by then: one that pipelines and half-closes is served to the end. Bytes that arrive during work
@@ -13,54 +13,8 @@ enum {
     MAX_INPUT_BYTES = 64 * 1024,
     MAX_LINGER_BYTES = 1024 * 1024,
     MAX_REFUSED = 64, /* connections beyond the cap that are told so at the same time */
-    KEPT_BODY_BYTES = 16 * 1024,
-    MIN_BODY_BYTES_PER_SECOND = 16 * 1024, /* beyond bodyTimeoutMs a body must have come at this rate */
-    STALL_LOOKS = 8                        /* looks at a stalled queue per write timeout */
+    KEPT_BODY_BYTES = 16 * 1024
 };
-static const sbx_time_ns linger_ns = SBX_SEC(2);
-
-/* ---- the one timer ---- */
-
-static void set_deadline(sbx_http_conn *conn, sbx_time_ns at)
-{
-    conn->deadline = at;
-    if (at >= conn->timer_at)
-        return; /* the timer finds out when it fires */
-    conn->timer_at = at;
-    sbx_timer_start(&conn->timer, at);
-}
-
-static void set_timeout(sbx_http_conn *conn, sbx_time_ns timeout)
-{
-    set_deadline(conn, sbx_time_add(sbx_loop_now(conn->server->loop), timeout));
-}
-
-static void enter(sbx_http_conn *conn, sbx_http_phase phase)
-{
-    const sbx_http_server_options *options = &conn->server->options;
-    conn->phase = phase;
-    switch (phase) {
-    case SBX_HTTP_IDLE:
-        set_timeout(conn, options->keep_alive_timeout_ns);
-        break;
-    case SBX_HTTP_HEAD:
-        set_timeout(conn, options->header_timeout_ns);
-        break;
-    case SBX_HTTP_BODY:
-        conn->body_since = sbx_loop_now(conn->server->loop);
-        set_timeout(conn, options->body_timeout_ns);
-        break;
-    case SBX_HTTP_LINGER:
-        set_timeout(conn, linger_ns);
-        break;
-    case SBX_HTTP_WORK:
-    case SBX_HTTP_FLUSH:
-    case SBX_HTTP_LEAVING:
-    case SBX_HTTP_CLOSED:
-        set_deadline(conn, SBX_TIME_NEVER);
-        break;
-    }
-}
 
 /* ---- the end ---- */
 
@@ -103,7 +57,7 @@ void sbx_http_conn_close(sbx_http_conn *conn)
 void sbx_http_conn_leave(sbx_http_conn *conn)
 {
     if (conn->phase == SBX_HTTP_WORK) {
-        enter(conn, SBX_HTTP_LEAVING);
+        sbx_http_conn_enter(conn, SBX_HTTP_LEAVING);
         conn->server->handler.on_gone(conn->server->handler.user, &conn->request);
     }
     sbx_http_conn_close(conn);
@@ -115,7 +69,7 @@ static void linger(sbx_http_conn *conn)
     release_body(conn);
     sbx_stream_shutdown(conn->stream);
     sbx_stream_resume(conn->stream);
-    enter(conn, SBX_HTTP_LINGER);
+    sbx_http_conn_enter(conn, SBX_HTTP_LINGER);
     if (conn->saw_eof)
         sbx_http_conn_close(conn);
 }
@@ -183,7 +137,7 @@ static void begin_work(sbx_http_conn *conn)
 {
     const sbx_http_handler *handler = &conn->server->handler;
     conn->closes = !sbx_http_parser_framing(conn->parser)->keeps_alive;
-    enter(conn, SBX_HTTP_WORK);
+    sbx_http_conn_enter(conn, SBX_HTTP_WORK);
     handler->on_request(handler->user, &conn->request);
 }
 
@@ -203,11 +157,11 @@ static void note_progress(sbx_http_conn *conn)
 {
     if (!sbx_http_parser_has_head(conn->parser)) {
         if (conn->phase == SBX_HTTP_IDLE)
-            enter(conn, SBX_HTTP_HEAD);
+            sbx_http_conn_enter(conn, SBX_HTTP_HEAD);
         return;
     }
     if (conn->phase != SBX_HTTP_BODY)
-        enter(conn, SBX_HTTP_BODY);
+        sbx_http_conn_enter(conn, SBX_HTTP_BODY);
     maybe_say_continue(conn);
 }
 
@@ -303,7 +257,7 @@ static void next_request(sbx_http_conn *conn)
     conn->is_head_request = false;
     conn->told_continue = false;
     sbx_http_parser_reset(conn->parser, /* is_bodyless= */ false);
-    enter(conn, SBX_HTTP_IDLE);
+    sbx_http_conn_enter(conn, SBX_HTTP_IDLE);
     if (!conn->is_processing && (conn->input.len > 0 || conn->saw_eof))
         sbx_loop_defer(conn->server->loop, &conn->resume);
 }
@@ -329,7 +283,7 @@ void sbx_http_conn_answered(sbx_http_conn *conn)
     sbx_arena_clear(&conn->request.arena);
     conn->request = (struct sbx_http_request){.conn = conn, .arena = conn->request.arena};
     release_body(conn);
-    enter(conn, SBX_HTTP_FLUSH);
+    sbx_http_conn_enter(conn, SBX_HTTP_FLUSH);
     if (sbx_stream_queued(conn->stream) == 0)
         flushed(conn);
     else
@@ -364,83 +318,6 @@ static void on_drained(void *user)
 static const sbx_stream_events stream_events = {
     .on_read = on_read, .on_end = on_end, .on_broken = on_broken, .on_drained = on_drained};
 
-/* ---- timeouts ---- */
-
-void sbx_http_conn_watch_queue(sbx_http_conn *conn)
-{
-    if (conn->deadline != SBX_TIME_NEVER || sbx_stream_queued(conn->stream) == 0)
-        return;
-    conn->sent_seen = sbx_stream_sent(conn->stream);
-    conn->sent_at = sbx_loop_now(conn->server->loop);
-    set_timeout(conn, conn->server->options.write_timeout_ns / STALL_LOOKS);
-}
-
-static void look_at_queue(sbx_http_conn *conn)
-{
-    sbx_time_ns now = sbx_loop_now(conn->server->loop);
-    uint64_t sent = sbx_stream_sent(conn->stream);
-    sbx_time_ns timeout = conn->server->options.write_timeout_ns;
-    set_deadline(conn, SBX_TIME_NEVER);
-    if (sbx_stream_queued(conn->stream) == 0)
-        return;
-    if (sent != conn->sent_seen) {
-        conn->sent_seen = sent;
-        conn->sent_at = now;
-    }
-    if (now >= sbx_time_add(conn->sent_at, timeout))
-        sbx_http_conn_leave(conn);
-    else
-        set_deadline(conn, sbx_time_min(sbx_time_add(now, timeout / STALL_LOOKS),
-                                        sbx_time_add(conn->sent_at, timeout)));
-}
-
-/* RUDY: a body that trickles is bounded by its rate, not by the pause between two bytes. */
-static void look_at_body(sbx_http_conn *conn)
-{
-    sbx_time_ns earned = (sbx_time_ns)(conn->body.len / MIN_BODY_BYTES_PER_SECOND) * SBX_SEC(1);
-    sbx_time_ns until = sbx_time_add(conn->body_since, conn->server->options.body_timeout_ns + earned);
-    if (sbx_loop_now(conn->server->loop) < until)
-        set_deadline(conn, until);
-    else
-        sbx_http_conn_refuse(conn, 408, "the request body did not arrive in time");
-}
-
-static void on_deadline(sbx_http_conn *conn)
-{
-    switch (conn->phase) {
-    case SBX_HTTP_HEAD:
-        if (sbx_http_parser_has_begun(conn->parser))
-            sbx_http_conn_refuse(conn, 408, "the request head did not arrive in time");
-        else
-            sbx_http_conn_close(conn);
-        break;
-    case SBX_HTTP_BODY:
-        look_at_body(conn);
-        break;
-    case SBX_HTTP_WORK:
-    case SBX_HTTP_FLUSH:
-        look_at_queue(conn);
-        break;
-    case SBX_HTTP_IDLE:
-    case SBX_HTTP_LINGER:
-    case SBX_HTTP_LEAVING:
-    case SBX_HTTP_CLOSED:
-        sbx_http_conn_close(conn);
-        break;
-    }
-}
-
-static void on_timer(sbx_timer *timer, void *user)
-{
-    sbx_http_conn *conn = user;
-    (void)timer;
-    conn->timer_at = SBX_TIME_NEVER;
-    if (sbx_loop_now(conn->server->loop) < conn->deadline)
-        set_deadline(conn, conn->deadline);
-    else
-        on_deadline(conn);
-}
-
 /* ---- the beginning ---- */
 
 static void on_flush(void *user)
@@ -466,8 +343,7 @@ static sbx_err conn_new(sbx_http_server *server, sbx_http_conn **ret_conn)
     sbx_buf_init(&conn->input, SIZE_MAX);
     sbx_buf_init(&conn->out, SIZE_MAX);
     sbx_buf_init(&conn->chunk, SIZE_MAX);
-    sbx_timer_init(&conn->timer, server->loop, on_timer, conn);
-    conn->timer_at = SBX_TIME_NEVER;
+    sbx_http_conn_init_timer(conn);
     conn->flush = (sbx_task){.fn = on_flush, .user = conn};
     conn->resume = (sbx_task){.fn = resume_input, .user = conn};
     conn->reap = (sbx_task){.fn = reap, .user = conn};
@@ -475,20 +351,23 @@ static sbx_err conn_new(sbx_http_server *server, sbx_http_conn **ret_conn)
     return SBX_OK;
 }
 
-void sbx_http_conn_accept(sbx_http_server *server, struct uv_stream_s *listener)
+sbx_err sbx_http_conn_accept(sbx_http_server *server, struct uv_stream_s *listener)
 {
     sbx_http_conn *conn = NULL;
-    if (conn_new(server, &conn) != SBX_OK)
-        return;
-    if (sbx_stream_accept(server->loop, listener, &stream_events, conn, &conn->stream) != SBX_OK) {
+    sbx_err err = conn_new(server, &conn);
+    if (err != SBX_OK)
+        return err;
+    err = sbx_stream_accept(server->loop, listener, &stream_events, conn, &conn->stream);
+    if (err != SBX_OK) {
         reap(conn);
-        return;
+        return err;
     }
     sbx_list_push_back(&server->connections, &conn->link);
     server->connection_count++;
-    enter(conn, SBX_HTTP_HEAD); /* the first request is due at once */
+    sbx_http_conn_enter(conn, SBX_HTTP_HEAD); /* the first request is due at once */
     if (server->connection_count > server->options.max_connections + MAX_REFUSED)
         sbx_http_conn_close(conn);
     else if (server->connection_count > server->options.max_connections)
         sbx_http_conn_refuse(conn, 503, "too many connections");
+    return SBX_OK;
 }

@@ -19,7 +19,10 @@ typedef struct listener {
     uv_tcp_t tcp;
     sbx_list_node link;
     sbx_http_server *server;
+    sbx_timer retry; /* memory was out when a connection came */
 } listener;
+
+static const sbx_time_ns retry_ns = SBX_MS(100);
 
 sbx_err sbx_http_server_new(sbx_loop *loop, const sbx_http_server_options *options,
                             const sbx_http_handler *handler, sbx_http_server **ret_server)
@@ -38,11 +41,23 @@ sbx_err sbx_http_server_new(sbx_loop *loop, const sbx_http_server_options *optio
 
 /* ---- listening ---- */
 
+/* libuv tells of no further connection until the one that waits was taken. */
+static void accept_one(listener *l)
+{
+    if (sbx_http_conn_accept(l->server, (uv_stream_t *)&l->tcp) == SBX_E_NOMEM)
+        sbx_timer_start(&l->retry, sbx_time_add(sbx_loop_now(l->server->loop), retry_ns));
+}
+
+static void on_retry(sbx_timer *timer, void *user)
+{
+    (void)timer;
+    accept_one(user);
+}
+
 static void on_connection(uv_stream_t *tcp, int status)
 {
-    listener *l = tcp->data;
     if (status == 0)
-        sbx_http_conn_accept(l->server, tcp);
+        accept_one(tcp->data);
 }
 
 static void on_listener_closed(uv_handle_t *handle)
@@ -53,6 +68,7 @@ static void on_listener_closed(uv_handle_t *handle)
 static void close_listener(listener *l)
 {
     sbx_list_remove(&l->link);
+    sbx_timer_stop(&l->retry);
     uv_close((uv_handle_t *)&l->tcp, on_listener_closed);
 }
 
@@ -119,6 +135,7 @@ sbx_err sbx_http_server_listen(sbx_http_server *server, const char *host, uint16
     l->server = server;
     uv_tcp_init(sbx_loop_uv(server->loop), &l->tcp);
     l->tcp.data = l;
+    sbx_timer_init(&l->retry, server->loop, on_retry, l);
     sbx_list_push_back(&server->listeners, &l->link);
     int code = bind_and_listen(l, host, port);
     if (code != 0) {

@@ -78,7 +78,9 @@ struct sbx_http_conn {
 };
 
 /* http_conn.c */
-void sbx_http_conn_accept(sbx_http_server *server, struct uv_stream_s *listener);
+/* Takes the connection that waits. SBX_E_NOMEM: it still waits, and so do those behind it; SBX_E_IO: it is
+ * gone. */
+sbx_err sbx_http_conn_accept(sbx_http_server *server, struct uv_stream_s *listener);
 /* Drops it at once; when a request is at work, on_gone was or is not to be called. */
 void sbx_http_conn_close(sbx_http_conn *conn);
 /* on_gone if a request is at work, then closes. */
@@ -87,6 +89,11 @@ void sbx_http_conn_leave(sbx_http_conn *conn);
 void sbx_http_conn_refuse(sbx_http_conn *conn, unsigned status, const char *message);
 /* The present answer is complete: what comes next? */
 void sbx_http_conn_answered(sbx_http_conn *conn);
+
+/* http_conn_time.c */
+void sbx_http_conn_init_timer(sbx_http_conn *conn);
+/* Enters a phase, whose time limit counts from now. */
+void sbx_http_conn_enter(sbx_http_conn *conn, sbx_http_phase phase);
 /* Something may have been queued: watches that it goes out. */
 void sbx_http_conn_watch_queue(sbx_http_conn *conn);
 
