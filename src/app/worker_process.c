@@ -79,8 +79,8 @@ static void id_of(const worker_process *process, size_t index, char ret_id[SBX_C
     if (index == 0)
         snprintf(ret_id, SBX_CONFIG_ID_MAX + 1, "%s", process->id);
     else
-        snprintf(ret_id, SBX_CONFIG_ID_MAX + 1, "%.*s-%zu", SBX_CONFIG_ID_MAX - SUFFIX_MAX, process->id,
-                 index + 1);
+        snprintf(ret_id, SBX_CONFIG_ID_MAX + 1, "%.*s-%hu", SBX_CONFIG_ID_MAX - SUFFIX_MAX, process->id,
+                 (unsigned short)(index + 1));
 }
 
 static sbx_err start_node(worker_process *process, size_t index)
