@@ -154,6 +154,7 @@ void sbx_router_retry_now(sbx_router *router, sbx_request *request);
 void sbx_router_refuse(sbx_router *router, void *owner, sbx_api_error error, sbx_time_ns retry_after_ns);
 sbx_api_error sbx_router_error_of_census(const sbx_router *router, const sbx_census *census,
                                          sbx_time_ns *ret_retry_after);
+/* COMMIT, with the metadata as far as it is known. */
 void sbx_router_push_commit(sbx_router *router, sbx_request *request);
 void sbx_router_succeed(sbx_router *router, sbx_request *request);
 void sbx_router_pass(sbx_router *router, sbx_request *request);

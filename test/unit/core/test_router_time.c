@@ -245,6 +245,19 @@ static void a_complete_stream_without_content_commits_at_its_end(void **state)
     assert_true(rig_end(&r)->end.committed);
 }
 
+static void the_commit_tells_what_is_known_so_far(void **state)
+{
+    (void)state;
+    rig_worker(&r, "w1", 4);
+    rig_worker(&r, "w2", 4);
+    rig_ended(&r, rig_streaming(&r), SBX_OUTCOME_REFUSED);
+    rig_content(&r, rig_started(&r));
+    const sbx_request_meta *meta = &rig_find(&r, SBX_ACTION_COMMIT)->commit.meta;
+    assert_int_equal(meta->attempts, 2);
+    assert_string_equal(rig_name(&r, meta->failed[0]), "w1");
+    assert_string_equal(rig_name(&r, meta->selected), "w2");
+}
+
 static void a_failure_before_commit_is_replaced_by_another_worker(void **state)
 {
     (void)state;
@@ -414,6 +427,7 @@ int main(void)
         PLAIN(chunks_are_held_until_the_first_content_and_committed_once),
         PLAIN(commit_comes_before_the_chunk_that_caused_it),
         PLAIN(a_complete_stream_without_content_commits_at_its_end),
+        PLAIN(the_commit_tells_what_is_known_so_far),
         PLAIN(a_failure_before_commit_is_replaced_by_another_worker),
         PLAIN(a_failure_after_commit_is_stream_interrupted_and_never_retried),
         PLAIN(a_worker_that_always_dies_at_token_40_trips_its_breaker),
