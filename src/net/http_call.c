@@ -132,17 +132,19 @@ static bool on_head(void *user, const sbx_http_head *head, const sbx_http_framin
         return stop(link, "the upstream switched protocols unasked");
     if (head->status < 200)
         return true;
-    tell_sent_first(link->call);
-    if (link->call != NULL)
-        link->call->events.on_head(link->call->user, head);
-    return link->call != NULL; /* NULL: cancelled by its callback */
+    sbx_http_call *call = link->call;
+    tell_sent_first(call);
+    if (!call->has_ended)
+        call->events.on_head(call->user, head);
+    return !call->has_ended; /* ended: cancelled by its callback */
 }
 
 static bool on_body(void *user, sbx_view bytes)
 {
     sbx_http_link *link = user;
-    link->call->events.on_body(link->call->user, bytes);
-    return link->call != NULL;
+    sbx_http_call *call = link->call;
+    call->events.on_body(call->user, bytes);
+    return !call->has_ended;
 }
 
 static const sbx_http_parse_events parse_events = {.on_head = on_head, .on_body = on_body};

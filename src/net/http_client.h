@@ -18,9 +18,9 @@ typedef struct sbx_http_upstream_options {
     const char *host; /* kept copies; resolved asynchronously, the answer used until a connect fails */
     uint16_t port;
     bool tls;
-    const char *ca_file;          /* NULL: the system's */
-    uint32_t max_idle;            /* pooled connections kept at most */
-    sbx_time_ns idle_timeout_ns;  /* a pooled connection older than this is closed, not used */
+    const char *ca_file;         /* NULL: the system's */
+    uint32_t max_idle;           /* pooled connections kept at most */
+    sbx_time_ns idle_timeout_ns; /* a pooled connection older than this is closed, not used */
     sbx_time_ns connect_timeout_ns;
     uint64_t max_head_bytes;
 } sbx_http_upstream_options;
@@ -31,15 +31,15 @@ sbx_err sbx_http_upstream_new(sbx_loop *loop, const sbx_http_upstream_options *o
 /* Calls at work are cancelled without a callback. NULL is fine. */
 void sbx_http_upstream_free(sbx_http_upstream *upstream);
 
-/* All callbacks come from the loop, never from within sbx_http_call_start. Exactly one of on_end and on_fail is
- * the last; the call is invalid after it. Views are valid during the callback. */
+/* All callbacks come from the loop, never from within sbx_http_call_start. Exactly one of on_end and on_fail
+ * is the last; the call is invalid after it. Views are valid during the callback. */
 typedef struct sbx_http_call_events {
-    void (*on_sent)(void *user);                             /* connected and request handed to the socket */
-    void (*on_head)(void *user, const sbx_http_head *head);  /* final head; 1xx are swallowed */
-    void (*on_body)(void *user, sbx_view bytes);             /* de-chunked */
-    void (*on_end)(void *user);                              /* the message is complete */
-    /* REFUSED (refused, unreachable, DNS, TLS), CONNECT_TIMEOUT, RESET (also: EOF before complete), MALFORMED,
-     * LOCAL. detail: short text for the log, valid during the callback. */
+    void (*on_sent)(void *user);                            /* connected and request handed to the socket */
+    void (*on_head)(void *user, const sbx_http_head *head); /* final head; 1xx are swallowed */
+    void (*on_body)(void *user, sbx_view bytes);            /* de-chunked */
+    void (*on_end)(void *user);                             /* the message is complete */
+    /* REFUSED (refused, unreachable, DNS, TLS), CONNECT_TIMEOUT, RESET (also: EOF before complete),
+     * MALFORMED, LOCAL. detail: short text for the log, valid during the callback. */
     void (*on_fail)(void *user, sbx_outcome outcome, const char *detail);
 } sbx_http_call_events;
 

@@ -83,7 +83,8 @@ void sbx_http_conn_refuse(sbx_http_conn *conn, unsigned status, const char *mess
     sbx_http_emit_header(&conn->out, SBX_VIEW("content-type"), SBX_VIEW("application/json"));
     sbx_http_emit_number(&conn->out, "content-length", body.len);
     sbx_buf_append_cstr(&conn->out, "connection: close\r\n\r\n");
-    sbx_view pieces[] = {sbx_buf_view(&conn->out), conn->is_head_request ? (sbx_view){0} : body};
+    sbx_view pieces[] = {sbx_buf_view(&conn->out),
+                         sbx_view_slice(body, 0, conn->is_head_request ? 0 : SIZE_MAX)};
     if (sbx_buf_error(&conn->out) != SBX_OK || sbx_stream_write(conn->stream, pieces, 2) != SBX_OK)
         sbx_http_conn_close(conn);
     else

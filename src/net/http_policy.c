@@ -65,7 +65,8 @@ static const sbx_http_problem *split_target(sbx_view written, sbx_http_head *hea
     size_t mark = sbx_view_find(target, '?', 0);
     head->target = target;
     head->path = sbx_view_slice(target, 0, mark);
-    head->query = mark == SIZE_MAX ? (sbx_view){0} : sbx_view_skip(target, mark + 1);
+    if (mark != SIZE_MAX)
+        head->query = sbx_view_skip(target, mark + 1);
     return NULL;
 }
 

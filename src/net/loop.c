@@ -60,6 +60,7 @@ void sbx_loop_defer(sbx_loop *loop, sbx_task *task)
         return;
     task->pending = true;
     task->next = NULL;
+    task->link = loop->last_task;
     *loop->last_task = task;
     loop->last_task = &task->next;
 }
@@ -68,12 +69,11 @@ void sbx_loop_undefer(sbx_loop *loop, sbx_task *task)
 {
     if (!task->pending)
         return;
-    sbx_task **link = &loop->first_task;
-    while (*link != task)
-        link = &(*link)->next;
-    *link = task->next;
-    if (loop->last_task == &task->next)
-        loop->last_task = link;
+    *task->link = task->next;
+    if (task->next != NULL)
+        task->next->link = task->link;
+    else
+        loop->last_task = task->link;
     task->pending = false;
 }
 

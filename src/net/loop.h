@@ -1,6 +1,6 @@
 /* The event loop, the only clock, and timers on one wheel. Wraps libuv.
  *
- * Threads: everything here belongs to the loop's thread, except sbx_loop_wake, which any thread may call. */
+ * Threads: everything here belongs to the loop's thread; others wake it through a uv_async_t of their own. */
 #ifndef SBX_NET_LOOP_H
 #define SBX_NET_LOOP_H
 
@@ -47,6 +47,7 @@ struct sbx_task {
     sbx_task_fn *fn;
     void *user;
     bool pending;
+    sbx_task **link; /* what points at it */
 };
 void sbx_loop_defer(sbx_loop *loop, sbx_task *task);
 void sbx_loop_undefer(sbx_loop *loop, sbx_task *task);

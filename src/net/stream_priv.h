@@ -37,7 +37,7 @@ void sbx_stream_start_reading(sbx_stream *stream);
 /* Goes on with the TLS handshake; on_open or on_refused at its end. */
 void sbx_stream_shake_hands(sbx_stream *stream);
 /* Hands out what OpenSSL has decrypted; a task. */
-void sbx_stream_hand_out_plaintext(void *stream);
+void sbx_stream_hand_out_plaintext(void *user);
 
 /* stream_write.c */
 sbx_err sbx_stream_write_raw(sbx_stream *stream, const sbx_view *pieces, size_t count);

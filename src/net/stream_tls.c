@@ -67,7 +67,10 @@ static bool expect_host(SSL *ssl, const char *host)
 {
     if (is_numeric(host))
         return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
-    return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+    /* What SSL_set_tlsext_host_name() does, which casts const away; the name is copied. */
+    void *name = (void *)(uintptr_t)host;
+    return SSL_set1_host(ssl, host) == 1 &&
+           SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name) == 1;
 }
 
 sbx_err sbx_tls_new(sbx_tls_context *context, const char *host, sbx_tls **ret_tls)
