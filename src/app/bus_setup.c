@@ -77,7 +77,6 @@ static void write_join_url(sbx_bus_setup *setup, uint16_t port)
 static void on_server_ready(void *user, const char *url, uint16_t port)
 {
     sbx_bus_setup *setup = user;
-    sbx_log(SBX_LOG_INFO, "nats_server_ready", SBX_F_CSTR("url", url), SBX_F_END);
     if (setup->is_ready)
         return; /* back after a crash, on the same port: the bus reconnects by itself */
     setup->is_ready = true;
