@@ -80,7 +80,7 @@ typedef struct sbx_policy {
     const sbx_model_limits *model_limits;
     size_t model_limit_count;
     sbx_time_ns request_deadline_ns;
-    sbx_time_ns connect_ns; /* http: START to ACCEPTED */
+    sbx_time_ns connect_ns; /* http: START to ACCEPTED, plus 1 ms per 4 KiB of body */
     sbx_time_ns ack_ns;     /* nats: the same, plus 1 ms per 4 KiB of body */
     sbx_time_ns offline_ns; /* a nats worker silent this long is offline */
     sbx_time_ns slow_start_ns;

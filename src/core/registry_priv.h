@@ -68,6 +68,7 @@ typedef struct sbx_model {
     char id[SBX_MODEL_ID_MAX + 1];
     uint32_t count;            /* candidates, online or not */
     uint32_t online;           /* of these */
+    uint32_t in_flight;        /* attempts that ask for this model */
     uint32_t tripped;          /* of these, breakers that are open or half_open */
     uint32_t listed;           /* place in the registry's list of online models, or SBX_NONE */
     uint32_t requests;         /* that refer to it */

@@ -23,6 +23,9 @@ static sbx_err init(sbx_router *router, const sbx_policy *policy, uint64_t seed)
     router->free_list = sbx_block_new(router->request_cap, sizeof *router->free_list);
     if (router->requests == NULL || router->free_list == NULL)
         return SBX_E_NOMEM;
+    err = sbx_sessions_init(&router->sessions, policy->sessions.max_sessions, sbx_rng_next(&router->rng));
+    if (err != SBX_OK)
+        return err;
     sbx_wheel_init(&router->request_timers, 0);
     sbx_wheel_init(&router->worker_timers, 0);
     sbx_list_init(&router->pending);
@@ -49,6 +52,7 @@ void sbx_router_free(sbx_router *router)
     if (router == NULL)
         return;
     sbx_registry_deinit(&router->registry);
+    sbx_sessions_deinit(&router->sessions);
     sbx_arena_deinit(&router->policy_memory);
     sbx_block_free(router->requests);
     sbx_block_free(router->free_list);
@@ -99,7 +103,9 @@ const sbx_registry *sbx_router_registry(const sbx_router *router)
 
 sbx_router_counts sbx_router_counts_of(const sbx_router *router)
 {
-    return router->counts;
+    sbx_router_counts counts = router->counts;
+    counts.sessions = sbx_sessions_count(&router->sessions);
+    return counts;
 }
 
 /* ---- actions ------------------------------------------------------------------------------------------ */

@@ -37,7 +37,8 @@ typedef enum sbx_event_kind {
     SBX_EVENT_WORKER_GONE,      /* .worker: deregistered, no responder to a ping, removed by reload */
     SBX_EVENT_WORKER_HEALTH,    /* .health: an http worker's health check ended */
     SBX_EVENT_WORKER_ADMIN,     /* .admin */
-    SBX_EVENT_BUS_DOWN,         /* every nats worker is offline until its next heartbeat */
+    SBX_EVENT_BUS_DOWN,         /* every nats worker is offline until its next heartbeat; what runs goes on
+                                   for offline_ns, since workers replay when the bus is soon back */
     SBX_EVENT_DRAIN             /* no new request is admitted from now on */
 } sbx_event_kind;
 
@@ -211,6 +212,8 @@ typedef struct sbx_router_counts {
     uint64_t attempts;
     uint64_t retries;
     uint64_t breaker_trips;
+    uint64_t sessions;      /* gauge */
+    uint64_t session_moves; /* each lost a KV cache */
 } sbx_router_counts;
 sbx_router_counts sbx_router_counts_of(const sbx_router *router);
 

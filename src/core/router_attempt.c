@@ -58,6 +58,7 @@ static void count_start(sbx_router *router, sbx_request *request, sbx_worker *wo
     request->retry_at = SBX_TIME_NEVER;
     sbx_list_push_back(&worker->running, &request->running_node);
     router->registry.hot[worker->slot].in_flight++;
+    request->model->in_flight++;
     worker->attempts++;
     router->counts.attempts++;
     if (request->attempt.number > 1)
@@ -291,6 +292,7 @@ static void count_success(sbx_router *router, const sbx_request *request, uint64
     worker->impatience = 0;
     learn(router, request, tokens);
     sbx_poison_served(&router->poison, request->body_hash);
+    sbx_router_settle_session(router, request);
     sbx_router_note(router, SBX_NOTE_ATTEMPT_SUCCEEDED, request, worker);
 }
 
@@ -320,6 +322,7 @@ static void detach(sbx_router *router, sbx_request *request, const sbx_attempt_e
     sbx_hot *hot = &router->registry.hot[request->attempt.worker->slot];
     assert(hot->in_flight > 0);
     hot->in_flight--;
+    request->model->in_flight--;
     sbx_list_remove(&request->running_node);
     request->phase = SBX_REQUEST_WAITING;
 }

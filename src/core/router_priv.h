@@ -14,6 +14,7 @@
 #include "core/poison.h"
 #include "core/registry_priv.h"
 #include "core/router.h"
+#include "core/sessions.h"
 
 enum {
     SBX_STEP_ROOM = 16
@@ -55,7 +56,10 @@ typedef struct sbx_request {
     const sbx_model_alias *alias; /* what to walk for each attempt; NULL: only `model` */
     bool is_streaming;
     bool is_committed;
-    uint64_t body_bytes, body_hash, key_hash, session_hash;
+    uint64_t body_bytes, body_hash, key_hash;
+    uint64_t session;        /* its key; 0: none */
+    sbx_worker_ref stuck_to; /* what the session sticks to, as far as this request has seen */
+    bool may_move;           /* that one could not be picked: a success elsewhere moves the session */
     sbx_time_ns started_at;
     sbx_time_ns deadline_at;
     sbx_time_ns retry_at;
@@ -85,6 +89,7 @@ struct sbx_router {
     bool is_draining;
     sbx_registry registry;
     sbx_poison poison;
+    sbx_sessions sessions;
     sbx_request *requests;
     uint32_t request_cap, request_high_water, free_requests;
     uint32_t *free_list;
@@ -118,6 +123,9 @@ void sbx_router_release(sbx_router *router, sbx_request *request);
 /* Chooses a worker for the next attempt; NULL: none is eligible. */
 sbx_worker *sbx_router_choose(sbx_router *router, sbx_request *request, sbx_model **ret_model,
                               uint32_t *ret_eligible);
+
+/* The request was answered by its worker: its session sticks there now, if it may. */
+void sbx_router_settle_session(sbx_router *router, const sbx_request *request);
 
 /* Why there is none, over all models the request may have. */
 sbx_census sbx_router_census(sbx_router *router, sbx_model *exact, const sbx_model_alias *alias,

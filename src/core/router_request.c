@@ -56,13 +56,63 @@ static sbx_pick pick_for(sbx_router *router, const sbx_request *request, sbx_mod
                       .tried_count = request == NULL ? 0 : request->tried_count};
 }
 
-/* Probe duty first, for first attempts only; then (with sessions) the session's worker; else balanced. */
-static sbx_worker *choose_of_model(sbx_router *router, const sbx_request *request, sbx_pick *pick)
+/* Below loadBoundPct of what the model's workers have on average, and one more. */
+static bool is_below_load_bound(const sbx_router *router, const sbx_model *model, const sbx_worker *worker)
+{
+    uint64_t allowed = (uint64_t)router->policy.sessions.load_bound_pct * model->in_flight;
+    return (uint64_t)worker->hot->in_flight * 100 * model->online < allowed + UINT64_C(100) * model->online;
+}
+
+/* The session's worker, when it is as good as any and not too busy; NULL otherwise. */
+static sbx_worker *choose_sticky(sbx_router *router, sbx_request *request, const sbx_pick *pick)
+{
+    sbx_worker *worker = sbx_registry_worker(&router->registry, request->stuck_to);
+    if (request->stuck_to.generation == 0)
+        return NULL;
+    bool is_eligible = worker != NULL && !sbx_pick_is_tried(pick, worker->slot) &&
+                       sbx_worker_refusal(worker, router->now) == SBX_REFUSAL_NONE &&
+                       sbx_worker_tier(worker, router->now) == SBX_TIER_WELL &&
+                       sbx_registry_edge(&router->registry, worker, pick->model) != NULL;
+    if (!is_eligible) {
+        request->may_move = true;
+        return NULL;
+    }
+    return is_below_load_bound(router, pick->model, worker) ? worker : NULL;
+}
+
+/* Probe duty first, for first attempts only; then the session's worker; else balanced. */
+static sbx_worker *choose_of_model(sbx_router *router, sbx_request *request, sbx_pick *pick)
 {
     sbx_worker *worker = NULL;
     if (request->attempt.number == 0)
-        worker = sbx_pick_probe(pick, !request->is_streaming && request->session_hash == 0);
+        worker = sbx_pick_probe(pick, !request->is_streaming && request->session == 0);
+    if (worker == NULL)
+        worker = choose_sticky(router, request, pick);
     return worker != NULL ? worker : sbx_pick_balanced(pick, router->policy.strategy);
+}
+
+static bool is_same(sbx_worker_ref a, sbx_worker_ref b)
+{
+    return a.slot == b.slot && a.generation == b.generation;
+}
+
+void sbx_router_settle_session(sbx_router *router, const sbx_request *request)
+{
+    if (request->session == 0)
+        return;
+    sbx_sessions *sessions = &router->sessions;
+    sbx_worker_ref here = sbx_worker_ref_of(request->attempt.worker);
+    sbx_worker_ref known =
+        sbx_sessions_use(sessions, request->session, router->policy.sessions.ttl_ns, router->now);
+    bool is_new = known.generation == 0;
+    bool moves = !is_new && request->may_move && is_same(known, request->stuck_to) && !is_same(known, here);
+    if (!is_new && !moves)
+        return;
+    sbx_sessions_set(sessions, request->session, here, router->now);
+    if (is_new)
+        return;
+    router->counts.session_moves++;
+    sbx_router_note(router, SBX_NOTE_SESSION_MOVED, request, request->attempt.worker);
 }
 
 sbx_worker *sbx_router_choose(sbx_router *router, sbx_request *request, sbx_model **ret_model,
@@ -103,6 +153,15 @@ sbx_census sbx_router_census(sbx_router *router, sbx_model *exact, const sbx_mod
 
 /* ---- a request comes ---------------------------------------------------------------------------------- */
 
+static void find_session(sbx_router *router, sbx_request *request, uint64_t session_hash)
+{
+    const sbx_session_policy *policy = &router->policy.sessions;
+    if (!policy->enabled || session_hash == 0)
+        return;
+    request->session = sbx_session_key(session_hash, request->key_hash);
+    request->stuck_to = sbx_sessions_use(&router->sessions, request->session, policy->ttl_ns, router->now);
+}
+
 static void fill(sbx_router *router, sbx_request *request, const sbx_event_request_new *event,
                  sbx_model *exact, const sbx_model_alias *alias)
 {
@@ -118,7 +177,6 @@ static void fill(sbx_router *router, sbx_request *request, const sbx_event_reque
         .body_bytes = event->body_bytes,
         .body_hash = event->body_hash,
         .key_hash = event->key_hash,
-        .session_hash = event->session_hash,
         .started_at = router->now,
         .deadline_at = sbx_time_add(router->now, allowed),
         .retry_at = SBX_TIME_NEVER,
@@ -126,6 +184,7 @@ static void fill(sbx_router *router, sbx_request *request, const sbx_event_reque
     if (exact != NULL)
         sbx_model_ref(exact);
     router->counts.in_flight++;
+    find_session(router, request, event->session_hash);
 }
 
 /* Takes the slot back without an end: nothing was promised yet. */

@@ -228,6 +228,22 @@ static void work_is_lost_without_blame_when_the_bus_stays_away(void **state)
     assert_int_equal(rig_info(&r, n1).consecutive_failures, 0);
 }
 
+static void a_worker_that_booted_again_while_the_bus_was_down_did_die(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        rig_nats(&r, i == 0 ? "n1" : "n2", "a", 1);
+        rig_request(&r, (sbx_event_request_new){.body_hash = 7});
+        bus_down();
+        rig_nats(&r, i == 0 ? "n1" : "n2", "b", 1);
+        assert_true(rig_noted(&r, SBX_NOTE_WORKER_REBOOTED));
+    }
+    rig_worker(&r, "w1", 4);
+    rig_worker(&r, "w2", 4);
+    rig_ended(&r, rig_request(&r, (sbx_event_request_new){.body_hash = 7}), SBX_OUTCOME_REFUSED);
+    assert_int_equal(rig_end(&r)->end.should_retry, 0); /* the body killed two workers */
+}
+
 static void an_ack_that_cannot_come_is_waited_for_until_the_bus_is_back(void **state)
 {
     (void)state;
@@ -321,6 +337,7 @@ int main(void)
         PLAIN(while_the_bus_is_down_no_nats_worker_is_picked_and_http_ones_are),
         PLAIN(a_stream_survives_a_bus_that_is_soon_back),
         PLAIN(work_is_lost_without_blame_when_the_bus_stays_away),
+        PLAIN(a_worker_that_booted_again_while_the_bus_was_down_did_die),
         PLAIN(an_ack_that_cannot_come_is_waited_for_until_the_bus_is_back),
         PLAIN(an_ack_lost_with_the_bus_is_nobodys_fault),
         PLAIN(a_gone_worker_stays_readable_and_is_forgotten_after_ten_minutes),
