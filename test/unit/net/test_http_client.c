@@ -551,6 +551,14 @@ static void an_early_answer_is_heard_though_the_request_was_not_taken(void **sta
     raw_send(fd, "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig");
     run_until_finished(b->f.loop, &record);
     assert_ended(&record, 413, "big");
+    call_record next = {0};
+    get(b, &next, "/next"); /* not over a connection that still owes the rest of a request */
+    run_for(b->f.loop, 5);
+    int other = accept(b->listener, NULL, NULL);
+    assert_true(other >= 0);
+    sbx_http_call_cancel(next.call);
+    record_deinit(&next);
+    close(other);
     close(fd);
     free(bytes);
     record_deinit(&record);

@@ -293,6 +293,9 @@ static void a_slow_reader_fills_the_queue_and_drains_it(void **state)
         expect_text(&c, "b");
     }
     assert_int_equal(sbx_http_queued(stream), 0);
+    write_text(stream, "a little more");
+    expect_text(&c, "a little more");
+    assert_int_equal(f->drained_count, 1); /* told once per fullness */
     sbx_http_end(stream);
     expect_text(&c, "0\r\n\r\n");
     close_client(&c);
@@ -562,6 +565,36 @@ static void a_client_that_does_not_read_is_given_up(void **state)
     close_client(&c);
 }
 
+static void a_client_that_reads_slowly_is_not_given_up(void **state)
+{
+    fixture *f = *state;
+    f->options.write_timeout_ns = SBX_MS(250);
+    fixture_start(f);
+    client c = open_client(f);
+    int small = 64 * 1024;
+    setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    raw_send(c.fd, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+    sbx_http_request *stream = held(f, 1);
+    static char block[1000000];
+    for (int i = 0; i < 32; i++) {
+        sbx_view view = sbx_view_of(block, sizeof block);
+        assert_int_equal(sbx_http_write(stream, &view, 1), SBX_OK);
+    }
+    for (int i = 0; i < 10; i++) { /* half a second in all */
+        size_t left = sbx_http_queued(stream);
+        while (sbx_http_queued(stream) == left && left > 0) {
+            sbx_buf_clear(&c.in);
+            raw_read_bytes(f->loop, c.fd, &c.in, 100000);
+            run_for(f->loop, 0);
+        }
+        run_for(f->loop, 50);
+    }
+    assert_true(sbx_http_queued(stream) > 0);
+    assert_int_equal(f->gone_count, 0);
+    sbx_http_cut(stream);
+    close_client(&c);
+}
+
 /* ---- clients that leave ---- */
 
 static void a_client_that_closes_during_work_is_noticed(void **state)
@@ -724,6 +757,7 @@ int main(void)
         TEST(an_idle_connection_is_closed_after_keep_alive),
         TEST(work_is_not_bounded_by_the_servers_timeouts),
         TEST(a_client_that_does_not_read_is_given_up),
+        TEST(a_client_that_reads_slowly_is_not_given_up),
         TEST(a_client_that_closes_during_work_is_noticed),
         TEST(a_client_that_resets_during_a_stream_is_noticed),
         TEST(a_half_close_during_work_counts_as_gone),

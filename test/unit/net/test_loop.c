@@ -89,6 +89,19 @@ static void timers_fire_in_the_order_of_their_times(void **state)
     assert_true(early.fired_at < middle.fired_at && middle.fired_at < late.fired_at);
 }
 
+static void a_timer_set_while_a_later_one_waits_fires_at_its_own_time(void **state)
+{
+    probe far = make(*state), sooner = make(*state);
+    start(&far, note_and_stop_loop, 2000);
+    uv_run(sbx_loop_uv(far.loop), UV_RUN_NOWAIT); /* now the loop waits for the far one */
+    start(&sooner, note_and_stop_loop, 5);
+    sbx_loop_run(far.loop);
+    assert_int_equal(far.fired, 0);
+    assert_int_equal(sooner.fired, 1);
+    assert_true(sooner.fired_at < sooner.due + SBX_MS(20));
+    sbx_timer_stop(&far.timer);
+}
+
 static void a_stopped_timer_does_not_fire(void **state)
 {
     probe stopped = make(*state), end = make(*state);
@@ -342,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_timer_fires_not_before_its_time_and_soon_after),
         TEST(timers_fire_in_the_order_of_their_times),
+        TEST(a_timer_set_while_a_later_one_waits_fires_at_its_own_time),
         TEST(a_stopped_timer_does_not_fire),
         TEST(starting_a_running_timer_moves_it),
         TEST(a_timer_may_start_itself_again),
