@@ -46,6 +46,9 @@ function(sbx_unit_tests)
   endforeach()
   file(GLOB tests CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/test/conformance/test_*.c")
   sbx_tests_of(conformance sbx_transport "${tests}")
+  if(TARGET conformance_test_nats) # its other side is a real worker
+    target_link_libraries(conformance_test_nats PRIVATE sbx_worker)
+  endif()
 endfunction()
 
 function(sbx_tests_of group library tests)
