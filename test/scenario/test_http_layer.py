@@ -180,11 +180,9 @@ def test_a_stale_keep_alive_connection_is_replaced_without_anyone_noticing():
 
 def test_connections_to_a_backend_are_reused():
     with RecordingEngine() as engine, TestCluster(kind="http", engines=[engine], model="rec") as cluster:
-        cluster.chat()
-        before = engine.connections
         for _ in range(20):
             cluster.chat()
-        assert engine.connections == before
+        assert engine.connections <= 2  # a health check may have come at the same time as a request
 
 
 @pytest.mark.parametrize("kind", ["http", "nats"])

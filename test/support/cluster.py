@@ -237,6 +237,9 @@ class TestCluster:
                     problems.append(f"{child.name} ended with {code}: {child.log[-3000:]}")
             except AssertionError as error:
                 problems.append(str(error))
+        for child in self.children:
+            if "runtime error: " in child.log or "ERROR: AddressSanitizer" in child.log:
+                problems.append(f"{child.name}: a sanitizer speaks: {child.log[-3000:]}")
         try:
             until(lambda: not marked(self.mark), 5, "every process of the test is gone")
         except AssertionError:

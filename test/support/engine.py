@@ -38,6 +38,14 @@ class SimulatedEngine(Child):
         """What it was asked to infer, probes of models and health left out."""
         return [entry for entry in self.sim_log()["requests"] if entry["method"] == "POST"]
 
+    def clear_log(self):
+        assert request(self.url, "DELETE", "/sim/log", seconds=5).status in (200, 204)
+
+    def set(self, **config):
+        """Changes ttft_ms, tps, capacity, state ... while it runs."""
+        answer = request(self.url, "POST", "/sim/config", config, seconds=5)
+        assert answer.status in (200, 204), answer
+
     def aborts(self):
         return sum(entry["aborted"] for entry in self.inference())
 
