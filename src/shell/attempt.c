@@ -260,14 +260,20 @@ static void log_failure(const sbx_job *job, sbx_outcome outcome, const char *det
             SBX_F_CSTR("detail", detail), SBX_F_END);
 }
 
+/* With several choices a finish reason ends only one of them. */
+static bool was_complete(const sbx_job *job)
+{
+    const sbx_answer *answer = &job->attempt.answer;
+    return answer->saw_done || (answer->saw_finish && job->params.request->n <= 1);
+}
+
 static void on_fail(void *user, sbx_outcome outcome, sbx_time_ns retry_after_ns, const char *detail)
 {
     sbx_job *job = user;
     job->attempt.call = NULL;
     sbx_timer_stop(&job->tail);
     log_failure(job, outcome, detail);
-    if (job->attempt.answer.saw_done ||
-        job->attempt.answer.saw_finish) /* only the end of the framing was missing */
+    if (was_complete(job)) /* only the end of the framing was missing */
         report_end(job, SBX_OUTCOME_OK, retry_after_ns);
     else
         report_end(job, outcome, retry_after_ns);

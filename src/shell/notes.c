@@ -73,11 +73,15 @@ void sbx_shell_note_end(const sbx_job *job, const sbx_action *action)
     const sbx_request_meta *meta = &action->end.meta;
     const sbx_answer *answer = &job->attempt.answer;
     bool failed = action->kind == SBX_ACTION_FAIL;
+    bool passed = action->kind == SBX_ACTION_PASS;
+    sbx_outcome outcome = failed   ? action->end.last_outcome
+                          : passed ? SBX_OUTCOME_CLIENT_ERROR
+                                   : SBX_OUTCOME_OK; /* failed attempts have lines of their own */
     sbx_log(SBX_LOG_INFO, "request_ended", SBX_F_STR("request_id", job->params.request_id),
             SBX_F_CSTR("end", end_name(action->end.end)),
             SBX_F_CSTR("code", failed ? sbx_api_error_code(action->end.error) : ""),
-            SBX_F_CSTR("outcome", sbx_outcome_name(action->end.last_outcome)),
-            SBX_F_STR("model", job->params.request->model), SBX_F_BOOL("stream", job->params.request->stream),
+            SBX_F_CSTR("outcome", sbx_outcome_name(outcome)), SBX_F_STR("model", job->params.request->model),
+            SBX_F_BOOL("stream", job->params.request->stream),
             SBX_F_STR("worker", sbx_job_worker_id(job, meta->selected)),
             SBX_F_UINT("attempts", meta->attempts),
             SBX_F_UINT("completion_tokens", answer->completion_tokens),

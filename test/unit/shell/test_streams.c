@@ -365,6 +365,28 @@ static void a_reset_after_done_harms_nobody(void **state)
     rig_close(&r);
 }
 
+static void one_finish_reason_of_two_choices_is_not_the_end(void **state)
+{
+    static const char ask[] =
+        "{\"model\":\"sim\",\"stream\":true,\"n\":2,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}";
+    (void)state;
+    for (int n = 1; n <= 2; n++) {
+        rig r;
+        client c = {0};
+        rig_init(&r);
+        rig_open(&r, 1);
+        RIG_SCRIPT(&r, ACCEPT, HEAD_SSE, DATA(HELLO STOP), FAILS(RESET));
+        client_ask(&r, &c, n == 1 ? ASK_STREAM : ask, /* change: */ NULL);
+        rig_run_until(&r, rig_is_over, &c, 1000);
+        if (n == 1)
+            client_expect_bytes(&c, HELLO STOP DONE);
+        else
+            client_expect_interrupted(&c, HELLO STOP);
+        client_forget(&c);
+        rig_close(&r);
+    }
+}
+
 static void the_wait_after_done_ends_with_its_attempt(void **state)
 {
     rig r;
@@ -400,6 +422,7 @@ int main(void)
         cmocka_unit_test(a_stream_that_falls_silent_is_interrupted),
         cmocka_unit_test(after_done_a_connection_that_stays_open_is_not_waited_for),
         cmocka_unit_test(a_reset_after_done_harms_nobody),
+        cmocka_unit_test(one_finish_reason_of_two_choices_is_not_the_end),
         cmocka_unit_test(the_wait_after_done_ends_with_its_attempt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
