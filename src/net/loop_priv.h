@@ -1,5 +1,5 @@
-/* What the other files of net/ may use of the loop: one read buffer, shared because what was read is consumed or
- * copied before the callback returns. */
+/* What the other files of net/ may use of the loop: one read buffer, shared because what was read is
+ * consumed or copied before the callback returns. */
 #ifndef SBX_NET_LOOP_PRIV_H
 #define SBX_NET_LOOP_PRIV_H
 

@@ -304,6 +304,78 @@ const char *raw_exchange(fixture *f, const char *request, sbx_buf *buf)
     return answer;
 }
 
+/* ---- a raw client of the server ---- */
+
+int fixture_setup(void **state)
+{
+    fixture *f = test_calloc(1, sizeof *f);
+    fixture_init(f);
+    *state = f;
+    return 0;
+}
+
+int fixture_teardown(void **state)
+{
+    fixture_stop(*state);
+    test_free(*state);
+    return 0;
+}
+
+void assert_has(const char *text, const char *part)
+{
+    if (strstr(text, part) == NULL)
+        fail_msg("wanted \"%s\" in \"%s\"", part, text);
+}
+
+void assert_has_not(const char *text, const char *part)
+{
+    if (strstr(text, part) != NULL)
+        fail_msg("did not want \"%s\" in \"%s\"", part, text);
+}
+
+client open_client(fixture *f)
+{
+    client c = {.f = f, .fd = raw_connect(f->port)};
+    sbx_buf_init(&c.in, SIZE_MAX);
+    return c;
+}
+
+void close_client(client *c)
+{
+    if (c->fd >= 0)
+        close(c->fd);
+    sbx_buf_deinit(&c->in);
+}
+
+const char *expect_text(client *c, const char *text)
+{
+    return raw_read_until(c->f->loop, c->fd, &c->in, text);
+}
+
+const char *expect_end(client *c)
+{
+    return raw_read_to_end(c->f->loop, c->fd, &c->in);
+}
+
+sbx_http_request *held(fixture *f, unsigned count)
+{
+    run_until_count(f->loop, &f->request_count, count);
+    assert_true(f->held_count > 0);
+    return f->held[f->held_count - 1];
+}
+
+void respond_text(sbx_http_request *request, const char *text)
+{
+    sbx_view view = sbx_view_cstr(text);
+    assert_int_equal(sbx_http_respond(request, 200, NULL, 0, &view, 1), SBX_OK);
+}
+
+void write_text(sbx_http_request *request, const char *text)
+{
+    sbx_view view = sbx_view_cstr(text);
+    assert_int_equal(sbx_http_write(request, &view, 1), SBX_OK);
+}
+
 /* ---- client calls ---- */
 
 static void on_call_sent(void *user)
@@ -381,4 +453,75 @@ sbx_http_upstream *upstream_to(sbx_loop *loop, uint16_t port)
                                                .max_head_bytes = SBX_HTTP_MAX_HEAD_BYTES};
     assert_int_equal(sbx_http_upstream_new(loop, &options, &upstream), SBX_OK);
     return upstream;
+}
+
+/* ---- the client under test ---- */
+
+int bench_setup(void **state)
+{
+    bench *b = test_calloc(1, sizeof *b);
+    fixture_init(&b->f);
+    fixture_start(&b->f);
+    b->listener = raw_listen(&b->raw_port);
+    sbx_buf_init(&b->in, SIZE_MAX);
+    *state = b;
+    return 0;
+}
+
+int bench_teardown(void **state)
+{
+    bench *b = *state;
+    sbx_http_upstream_free(b->upstream);
+    fixture_stop(&b->f);
+    close(b->listener);
+    sbx_buf_deinit(&b->in);
+    test_free(b);
+    return 0;
+}
+
+void use_server(bench *b)
+{
+    b->upstream = upstream_to(b->f.loop, b->f.port);
+}
+
+void use_raw(bench *b)
+{
+    b->upstream = upstream_to(b->f.loop, b->raw_port);
+}
+
+void get(bench *b, call_record *record, const char *target)
+{
+    record_start(record, b->upstream, "GET", target, NULL, 0);
+}
+
+int accept_request(bench *b)
+{
+    int fd = raw_accept(b->f.loop, b->listener);
+    raw_read_until(b->f.loop, fd, &b->in, "\r\n\r\n");
+    return fd;
+}
+
+void assert_body(const call_record *record, const char *wanted)
+{
+    if (!sbx_view_eq_cstr(sbx_buf_view(&record->body), wanted))
+        fail_msg("wanted \"%s\", found \"%.*s\"", wanted, SBX_VIEW_ARG(sbx_buf_view(&record->body)));
+}
+
+void assert_ended(const call_record *record, unsigned status, const char *body)
+{
+    if (record->fails > 0)
+        fail_msg("failed: %s: %s", sbx_outcome_name(record->outcome), record->detail);
+    assert_int_equal(record->ends, 1);
+    assert_int_equal(record->sent, 1);
+    assert_int_equal(record->heads, 1);
+    assert_int_equal(record->status, status);
+    assert_body(record, body);
+}
+
+void assert_failed(const call_record *record, sbx_outcome outcome)
+{
+    assert_int_equal(record->ends, 0);
+    assert_int_equal(record->fails, 1);
+    assert_string_equal(sbx_outcome_name(record->outcome), sbx_outcome_name(outcome));
+    assert_true(record->detail[0] != 0);
 }

@@ -61,6 +61,26 @@ const char *raw_read_to_end(sbx_loop *loop, int fd, sbx_buf *buf);
 /* One exchange: connects, sends, reads to the end; the answer is in buf. */
 const char *raw_exchange(fixture *f, const char *request, sbx_buf *buf);
 
+/* ---- a raw client of the server ---- */
+/* A connection with what it received. */
+typedef struct client {
+    fixture *f;
+    int fd;
+    sbx_buf in;
+} client;
+
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+void assert_has(const char *text, const char *part);
+void assert_has_not(const char *text, const char *part);
+client open_client(fixture *f);
+void close_client(client *c);
+const char *expect_text(client *c, const char *text);
+const char *expect_end(client *c);
+sbx_http_request *held(fixture *f, unsigned count);
+void respond_text(sbx_http_request *request, const char *text);
+void write_text(sbx_http_request *request, const char *text);
+
 /* ---- client calls ---- */
 typedef struct call_record {
     sbx_http_call *call;
@@ -80,5 +100,25 @@ void record_deinit(call_record *record);
 void run_until_finished(sbx_loop *loop, const call_record *record);
 
 sbx_http_upstream *upstream_to(sbx_loop *loop, uint16_t port);
+
+/* ---- the client under test, and raw engines ---- */
+/* The client under test, and a raw listener that plays the engine. */
+typedef struct bench {
+    fixture f;
+    sbx_http_upstream *upstream;
+    int listener;
+    uint16_t raw_port;
+    sbx_buf in; /* what the raw engine read */
+} bench;
+
+int bench_setup(void **state);
+int bench_teardown(void **state);
+void use_server(bench *b);
+void use_raw(bench *b);
+void get(bench *b, call_record *record, const char *target);
+int accept_request(bench *b);
+void assert_body(const call_record *record, const char *wanted);
+void assert_ended(const call_record *record, unsigned status, const char *body);
+void assert_failed(const call_record *record, sbx_outcome outcome);
 
 #endif
