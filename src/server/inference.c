@@ -191,6 +191,14 @@ static bool is_json(const sbx_http_head *head)
     return type.data == NULL || sbx_view_contains_nocase(type, SBX_VIEW("json"));
 }
 
+static void refuse(sbx_server *server, sbx_http_request *request, sbx_err err, const sbx_errinfo *info)
+{
+    if (err == SBX_E_NOMEM)
+        sbx_reply_error(server, request, SBX_API_INTERNAL_ERROR, /* message: */ NULL);
+    else
+        sbx_reply_invalid(server, request, info->text, info->param);
+}
+
 static void start(sbx_server *server, sbx_http_request *request, sbx_endpoint endpoint)
 {
     const sbx_http_head *head = sbx_http_request_head(request);
@@ -209,13 +217,14 @@ static void start(sbx_server *server, sbx_http_request *request, sbx_endpoint en
         return;
     }
     if (timeout_of(head, &timeout) != SBX_OK) {
-        sbx_reply_error(server, request, SBX_API_REQUEST_VALIDATION_FAILED,
-                        "x-request-timeout-ms: expected a number from 1 to 86400000");
+        sbx_reply_invalid(server, request, "x-request-timeout-ms: expected a number from 1 to 86400000",
+                          /* param: */ NULL);
         return;
     }
-    if (sbx_openai_request_parse(sbx_http_request_body(request), endpoint, arena, &inf->openai, &info) !=
-        SBX_OK) {
-        sbx_reply_error(server, request, SBX_API_REQUEST_VALIDATION_FAILED, info.text);
+    sbx_err err =
+        sbx_openai_request_parse(sbx_http_request_body(request), endpoint, arena, &inf->openai, &info);
+    if (err != SBX_OK) {
+        refuse(server, request, err, &info);
         return;
     }
     sbx_job_params params = params_of(inf, endpoint, timeout);

@@ -39,7 +39,8 @@ void sbx_reply_add_cors(const sbx_server *server, sbx_http_request *request, sbx
         return;
     sbx_reply_add(headers, SBX_VIEW("access-control-allow-origin"), origin);
     sbx_reply_add(headers, SBX_VIEW("access-control-expose-headers"),
-                  SBX_VIEW("x-request-id, x-signalbox-worker, x-signalbox-retry-count, retry-after"));
+                  SBX_VIEW("x-request-id, x-signalbox-worker, x-signalbox-retry-count, "
+                           "x-signalbox-metadata, retry-after, x-should-retry"));
     sbx_reply_add(headers, SBX_VIEW("vary"), SBX_VIEW("origin"));
 }
 
@@ -84,32 +85,41 @@ void sbx_reply_json(sbx_server *server, sbx_http_request *request, unsigned stat
 
 /* ---- errors ---- */
 
-static sbx_view error_text(sbx_server *server, sbx_api_error error, const char *message)
+static sbx_view error_text(sbx_server *server, const sbx_error_body *body)
 {
     sbx_buf_clear(&server->scratch);
-    sbx_error_body_write(&server->scratch,
-                         &(sbx_error_body){.error = error, .message = sbx_view_cstr(message)});
+    sbx_error_body_write(&server->scratch, body);
     return sbx_buf_view(&server->scratch);
 }
 
-static void send_error(sbx_server *server, sbx_http_request *request, sbx_api_error error,
-                       const char *message, sbx_reply_headers *headers)
+static void send_error(sbx_server *server, sbx_http_request *request, const sbx_error_body *body,
+                       sbx_reply_headers *headers)
 {
-    sbx_view text = error_text(server, error, message);
-    send_text(server, request, (unsigned)sbx_api_error_status(error), text, headers);
+    sbx_view text = error_text(server, body);
+    send_text(server, request, (unsigned)sbx_api_error_status(body->error), text, headers);
 }
 
 void sbx_reply_error(sbx_server *server, sbx_http_request *request, sbx_api_error error, const char *message)
 {
     sbx_reply_headers headers = {0};
-    send_error(server, request, error, message, &headers);
+    sbx_error_body body = {.error = error, .message = sbx_view_cstr(message)};
+    send_error(server, request, &body, &headers);
+}
+
+void sbx_reply_invalid(sbx_server *server, sbx_http_request *request, const char *message, const char *param)
+{
+    sbx_reply_headers headers = {0};
+    sbx_error_body body = {.error = SBX_API_REQUEST_VALIDATION_FAILED,
+                           .message = sbx_view_cstr(message),
+                           .param = sbx_view_cstr(param)};
+    send_error(server, request, &body, &headers);
 }
 
 void sbx_reply_not_allowed(sbx_server *server, sbx_http_request *request, sbx_view allow)
 {
     sbx_reply_headers headers = {0};
     sbx_reply_add(&headers, SBX_VIEW("allow"), allow);
-    send_error(server, request, SBX_API_METHOD_NOT_ALLOWED, /* message: */ NULL, &headers);
+    send_error(server, request, &(sbx_error_body){.error = SBX_API_METHOD_NOT_ALLOWED}, &headers);
 }
 
 void sbx_reply_options(sbx_server *server, sbx_http_request *request, sbx_view allow)
@@ -156,5 +166,6 @@ static sbx_api_error error_of_status(unsigned status)
 
 sbx_view sbx_reply_error_text(sbx_server *server, unsigned status, const char *message)
 {
-    return error_text(server, error_of_status(status), message);
+    return error_text(server,
+                      &(sbx_error_body){.error = error_of_status(status), .message = sbx_view_cstr(message)});
 }

@@ -35,7 +35,10 @@ void sbx_reply_json(sbx_server *server, sbx_http_request *request, unsigned stat
 /* message NULL: the code's own. */
 void sbx_reply_error(sbx_server *server, sbx_http_request *request, sbx_api_error error, const char *message);
 
-/* The same with an Allow header. */
+/* 400 REQUEST_VALIDATION_FAILED; param: the member it is about, or NULL. */
+void sbx_reply_invalid(sbx_server *server, sbx_http_request *request, const char *message, const char *param);
+
+/* 405 with an Allow header. */
 void sbx_reply_not_allowed(sbx_server *server, sbx_http_request *request, sbx_view allow);
 
 /* 204 with Allow, and the CORS answer to a preflight. */
