@@ -142,7 +142,10 @@ static void on_plain_answer(void *user, const sbx_bus_message *message)
 
 static void on_bus_state(void *user, bool is_up)
 {
-    ((world *)user)->bus_is_up = is_up;
+    world *w = user;
+    w->bus_is_up = is_up;
+    if (is_up)
+        (void)sbx_bus_publish(w->bus, SBX_BUS_CONTROL, "worker.who", NULL, NULL, 0, NULL, 0);
 }
 
 /* ---- time ---- */
@@ -403,4 +406,94 @@ void world_free(world *w)
     sbx_buf_deinit(&w->plain_answer);
     sbx_arena_deinit(&w->arena);
     free(w);
+}
+
+/* ---- what most tests need ---- */
+
+world *the_world;
+
+static int open_world(const world_options *options)
+{
+    the_world = world_new(options);
+    return 0;
+}
+
+int world_setup(void **state)
+{
+    (void)state;
+    world_options options = world_defaults();
+    return open_world(&options);
+}
+
+int world_setup_slow(void **state)
+{
+    (void)state;
+    world_options options = world_defaults();
+    options.sim.ttft_ms = 60000;
+    options.max_concurrent = 2;
+    return open_world(&options);
+}
+
+int world_setup_http(void **state)
+{
+    (void)state;
+    world_options options = world_defaults();
+    options.over_http = true;
+    options.asks_for_models = true;
+    options.api_key = "engine-key";
+    return open_world(&options);
+}
+
+int world_setup_prefix(void **state)
+{
+    (void)state;
+    world_options options = world_defaults();
+    options.subject_prefix = "lab.";
+    return open_world(&options);
+}
+
+int world_teardown(void **state)
+{
+    (void)state;
+    world_free(the_world);
+    the_world = NULL;
+    return 0;
+}
+
+bool world_all_over(world *w)
+{
+    for (size_t i = 0; i < w->attempt_count; i++) {
+        if (!w->attempts[i].is_ended && !w->attempts[i].has_failed)
+            return false;
+    }
+    return true;
+}
+
+bool world_all_acked(world *w)
+{
+    for (size_t i = 0; i < w->attempt_count; i++) {
+        if (count_frames(&w->attempts[i], SBX_FRAME_ACK) == 0)
+            return false;
+    }
+    return true;
+}
+
+bool world_knows_nothing(world *w)
+{
+    return sbx_worker_node_state_of(w->node).attempts == 0;
+}
+
+uint64_t world_engine_total(world *w)
+{
+    return sbx_sim_engine_load(world_sim(w)).total;
+}
+
+bool world_engine_works(world *w)
+{
+    return sbx_sim_engine_load(world_sim(w)).active > 0;
+}
+
+bool world_first_has_1000_bytes(world *w)
+{
+    return w->attempts[0].data.len >= 1000;
 }

@@ -112,4 +112,23 @@ void world_fault(world *w, sbx_sim_fault fault, int64_t after_tokens);
 /* The content deltas of an event stream, joined; static memory. */
 const char *content_of(const seen *s);
 
+/* For cmocka: the world of the test at hand, with a simulated engine inside; one that takes a minute to the
+ * first token and has two places; one behind HTTP with a key, asked for its models; one under a subject
+ * prefix. */
+extern world *the_world;
+int world_setup(void **state);
+int world_setup_slow(void **state);
+int world_setup_http(void **state);
+int world_setup_prefix(void **state);
+int world_teardown(void **state);
+
+/* Conditions to wait for. */
+bool world_all_over(world *w);
+bool world_all_acked(world *w);
+bool world_knows_nothing(world *w); /* the worker, of any attempt */
+bool world_engine_works(world *w);
+bool world_first_has_1000_bytes(world *w);
+/* Requests that ever reached the engine inside. */
+uint64_t world_engine_total(world *w);
+
 #endif
