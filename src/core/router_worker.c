@@ -56,7 +56,8 @@ void sbx_router_breaker_changed(sbx_router *router, sbx_request *request, sbx_wo
             sbx_breaker_retry_in(&worker->breaker, router->now);
         break;
     case SBX_BREAKER_WAS_CLOSED:
-        worker->ramp_from = router->now;
+        worker->ramp_from = router->now; /* what failed before is paid for by the slow start */
+        worker->penalty = 0;
         sbx_router_note(router, SBX_NOTE_BREAKER_CLOSED, request, worker);
         break;
     }
@@ -249,6 +250,7 @@ static void go_online(sbx_router *router, sbx_worker *worker)
     if (worker->is_online)
         return;
     sbx_registry_set_online(&router->registry, worker, true);
+    worker->penalty = 0; /* what failed while nobody could reach it says nothing of it now */
     sbx_router_note(router, SBX_NOTE_WORKER_ONLINE, NULL, worker);
 }
 

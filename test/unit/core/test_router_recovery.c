@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -14,6 +15,15 @@ static int open_rig(void **state)
 {
     (void)state;
     sbx_policy policy = rig_policy();
+    rig_open(&r, &policy);
+    return 0;
+}
+
+static int open_smart_rig(void **state)
+{
+    (void)state;
+    sbx_policy policy = rig_policy();
+    policy.strategy = SBX_STRATEGY_SMART;
     rig_open(&r, &policy);
     return 0;
 }
@@ -47,6 +57,36 @@ static void an_open_worker_gets_no_traffic_and_then_a_probe_ahead_of_the_balance
     rig_tick(&r, SBX_SEC(1));
     rig_ended(&r, rig_buffered(&r), SBX_OUTCOME_OK);
     assert_int_equal(rig_info(&r, w1).breaker, SBX_BREAKER_CLOSED);
+}
+
+static bool is_picked_of(const char *name, int requests)
+{
+    bool is_picked = false;
+    for (int i = 0; i < requests; i++) {
+        sbx_attempt_ref attempt = rig_buffered(&r);
+        is_picked = is_picked || strcmp(rig_started_at(&r), name) == 0;
+        rig_ended(&r, attempt, SBX_OUTCOME_OK);
+        rig_tick(&r, SBX_MS(100));
+    }
+    return is_picked;
+}
+
+/* With nothing in flight the cheapest always wins: a trace of old failures must not make one dearer for ever.
+ */
+static void a_worker_that_failed_is_picked_again_in_an_idle_cluster_soon(void **state)
+{
+    (void)state;
+    rig_worker(&r, "w1", 4);
+    rig_worker(&r, "w2", 4);
+    assert_true(is_picked_of("w1", 4) && is_picked_of("w2", 4));
+    sbx_attempt_ref attempt = rig_buffered(&r);
+    const char *failed = strcmp(rig_started_at(&r), "w1") == 0 ? "w1" : "w2";
+    rig_ended(&r, attempt, SBX_OUTCOME_SERVER_ERROR);
+    rig_until_start(&r, SBX_SEC(1)); /* the retry, elsewhere */
+    rig_ended(&r, rig_started(&r), SBX_OUTCOME_OK);
+    assert_false(is_picked_of(failed, 20));
+    rig_tick(&r, SBX_SEC(10));
+    assert_true(is_picked_of(failed, 4));
 }
 
 static void half_open_is_noted_when_its_time_comes(void **state)
@@ -354,6 +394,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         PLAIN(an_open_worker_gets_no_traffic_and_then_a_probe_ahead_of_the_balancer),
+        cmocka_unit_test_setup_teardown(a_worker_that_failed_is_picked_again_in_an_idle_cluster_soon,
+                                        open_smart_rig, close_rig),
         PLAIN(half_open_is_noted_when_its_time_comes),
         PLAIN(a_stream_is_taken_as_probe_when_nothing_better_came_for_a_second),
         PLAIN(half_open_never_has_more_than_its_probes_in_flight),
