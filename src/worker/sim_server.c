@@ -455,6 +455,11 @@ uint16_t sbx_sim_server_port(const sbx_sim_server *server)
     return server->port;
 }
 
+sbx_sim_engine *sbx_sim_server_engine(sbx_sim_server *server)
+{
+    return server->engine;
+}
+
 void sbx_sim_server_free(sbx_sim_server *server)
 {
     if (server == NULL)

@@ -22,6 +22,8 @@ typedef struct sbx_sim_server sbx_sim_server;
 sbx_err sbx_sim_server_new(sbx_loop *loop, const sbx_sim_server_options *options, sbx_sim_server **ret_server,
                            sbx_errinfo *reterr_info);
 uint16_t sbx_sim_server_port(const sbx_sim_server *server);
+/* The engine behind it, for those in the same process. */
+sbx_sim_engine *sbx_sim_server_engine(sbx_sim_server *server);
 /* Cuts what is at work. NULL is fine. */
 void sbx_sim_server_free(sbx_sim_server *server);
 

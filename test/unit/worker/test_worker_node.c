@@ -240,6 +240,32 @@ static void an_engine_over_http_is_passed_on_with_its_key(void **state)
     assert_true(sbx_view_ends_with(sbx_buf_view(&s->data), SBX_VIEW("data: [DONE]\n\n")));
 }
 
+static bool engine_is_loading(world *w)
+{
+    return w->self.engine_state == SBX_BUS_ENGINE_LOADING;
+}
+
+static bool serves_two_models(world *w)
+{
+    return w->self.engine_state == SBX_BUS_ENGINE_UP && w->self.model_count == 2;
+}
+
+static void a_loading_engine_is_reported_and_its_new_models_later(void **state)
+{
+    (void)state;
+    world *w = the_world;
+    static const char *const models[] = {"simulated", "another"};
+    sbx_sim_engine *engine = sbx_sim_server_engine(w->engine);
+    sbx_sim_options options = *sbx_sim_engine_options(engine);
+    sbx_sim_engine_set_loading(engine, true);
+    world_until(w, engine_is_loading, 4000);
+    options.models = models;
+    options.model_count = 2;
+    assert_int_equal(sbx_sim_engine_configure(engine, &options), SBX_OK);
+    sbx_sim_engine_set_loading(engine, false);
+    world_until(w, serves_two_models, 2000);
+}
+
 static bool engine_is_down(world *w)
 {
     return w->self.engine_state == SBX_BUS_ENGINE_DOWN;
@@ -279,6 +305,7 @@ int main(void)
         TEST(a_second_stop_does_not_wait, world_setup_slow),
         TEST(it_asks_the_engine_for_its_models, world_setup_http),
         TEST(an_engine_over_http_is_passed_on_with_its_key, world_setup_http),
+        TEST(a_loading_engine_is_reported_and_its_new_models_later, world_setup_http),
         TEST(an_engine_that_is_gone_is_reported_down_at_once, world_setup_http),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
