@@ -15,16 +15,21 @@ enum {
     PREFIX_MAX = 128,
     DEFAULT_MAX_BUFFERED_BYTES = 8 * 1024 * 1024,
     DEFAULT_MAX_PENDING_BYTES = 256 * 1024 * 1024,
-    LIBRARY_END_MS = 2000
+    DELIVERY_END_MS = 50,
+    LIBRARY_END_MS = 1000
 };
 
-/* How many buses there are: nats.c's threads end with the last one. */
+/* nats.c's threads end with the last bus (one per process, but for tests). Until then one of them may still
+ * be in a callback of a bus that was freed: its memory is parked. */
 static unsigned open_buses;
+static sbx_bus *parked;
 
 /* ---- from nats.c's threads ---- */
 
 bool bus_push(bus_connection *connection, bus_item item)
 {
+    if (atomic_load(&connection->bus->is_parked))
+        return false;
     bus_item *copy = malloc(sizeof *copy);
     if (copy == NULL)
         return false;
@@ -93,7 +98,8 @@ static void take_message(sbx_bus *bus, const bus_item *item)
     atomic_fetch_sub(&bus->pending_bytes, cost_of(item->message));
     if (!item->subscription->is_closed && !bus->is_closing)
         hand_out(item->subscription, item->message);
-    natsMsg_Destroy(item->message);
+    if (open_buses > 0)
+        natsMsg_Destroy(item->message);
 }
 
 static void take_item(void *user, sbx_handoff_item *link)
@@ -397,7 +403,6 @@ static void free_memory(sbx_bus *bus)
     SBX_LIST_EACH(node, &bus->subscriptions)
     {
         sbx_bus_subscription *s = SBX_CONTAINER_OF(node, sbx_bus_subscription, node);
-        natsSubscription_Destroy(s->nats);
         free(s);
     }
     sbx_buf_deinit(&bus->scratch);
@@ -432,18 +437,70 @@ sbx_err sbx_bus_new(sbx_loop *loop, const sbx_bus_options *options, sbx_bus_stat
     return SBX_OK;
 }
 
-/* Only when nats.c's threads have ended can none of them push any more. */
+/* nats.c forgets to free what it had not delivered yet. */
+static void wait_for_deliveries(sbx_bus *bus)
+{
+    int messages = 1, bytes;
+    SBX_LIST_EACH(node, &bus->subscriptions)
+    {
+        natsSubscription *s = SBX_CONTAINER_OF(node, sbx_bus_subscription, node)->nats;
+        for (int i = 0; s != NULL && i < DELIVERY_END_MS; i++) {
+            if (natsSubscription_GetPending(s, &messages, &bytes) != NATS_OK || messages == 0)
+                break;
+            uv_sleep(1);
+        }
+    }
+}
+
+/* nats.c's threads end only when nothing of it is held any more. */
+static void release_subscriptions(sbx_bus *bus)
+{
+    SBX_LIST_EACH(node, &bus->subscriptions)
+    {
+        sbx_bus_subscription *s = SBX_CONTAINER_OF(node, sbx_bus_subscription, node);
+        natsSubscription_Destroy(s->nats);
+        s->nats = NULL;
+    }
+}
+
+static void leave_library(void)
+{
+    assert(open_buses > 0);
+    open_buses--;
+    if (open_buses == 0)
+        nats_CloseAndWait(LIBRARY_END_MS);
+}
+
+static void park(sbx_bus *bus)
+{
+    bus->next_parked = parked;
+    parked = bus;
+}
+
+static void free_parked(void)
+{
+    while (parked != NULL) {
+        sbx_bus *bus = parked;
+        parked = bus->next_parked;
+        free_memory(bus);
+    }
+}
+
 void sbx_bus_free(sbx_bus *bus)
 {
     if (bus == NULL)
         return;
     bus->is_closing = true;
+    wait_for_deliveries(bus);
     for (int lane = 0; lane < BUS_LANES; lane++)
         bus_connection_close(&bus->connections[lane]);
-    assert(open_buses > 0);
-    open_buses--;
-    if (open_buses == 0)
-        nats_CloseAndWait(LIBRARY_END_MS);
+    release_subscriptions(bus);
+    atomic_store(&bus->is_parked, true);
+    if (bus->handoff != NULL)
+        sbx_handoff_drain(bus->handoff); /* messages must go before the library does */
+    leave_library();
     sbx_handoff_free(bus->handoff);
-    free_memory(bus);
+    park(bus);
+    if (open_buses == 0)
+        free_parked();
 }

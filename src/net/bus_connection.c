@@ -15,7 +15,8 @@ enum {
     PING_INTERVAL_MS = 1000,
     MAX_PINGS_OUT = 2,
     IO_BUFFER_BYTES = 64 * 1024,
-    FLUSH_AT_END_MS = 100
+    FLUSH_AT_END_MS = 100,
+    CLOSED_AT_END_MS = 500
 };
 
 static const char *lane_name(const bus_connection *connection)
@@ -38,7 +39,9 @@ static void on_reconnected(natsConnection *nats, void *closure)
 
 static void on_closed(natsConnection *nats, void *closure)
 {
-    bus_push(closure, (bus_item){.kind = BUS_ITEM_GIVEN_UP, .nats = nats});
+    bus_connection *connection = closure;
+    bus_push(connection, (bus_item){.kind = BUS_ITEM_GIVEN_UP, .nats = nats});
+    atomic_store(&connection->shared.closed, true);
 }
 
 static void on_error(natsConnection *nats, natsSubscription *subscription, natsStatus status, void *closure)
@@ -143,6 +146,7 @@ static void connect_blocking(uv_work_t *work)
 {
     bus_connection *connection = work->data;
     connection->connected = NULL;
+    atomic_store(&connection->shared.closed, false);
     connection->connect_status = natsConnection_Connect(&connection->connected, connection->options);
     if (connection->connect_status != NATS_OK)
         return;
@@ -248,14 +252,25 @@ static void flush_at_end(bus_connection *connection)
         uv_sleep(1);
 }
 
+static void destroy(bus_connection *connection)
+{
+    natsConnection *nats = connection->nats != NULL ? connection->nats : connection->connected;
+    connection->nats = NULL;
+    connection->connected = NULL;
+    if (nats == NULL)
+        return;
+    natsConnection_Destroy(nats);
+    for (int i = 0; i < CLOSED_AT_END_MS && !atomic_load(&connection->shared.closed); i++)
+        uv_sleep(1);
+}
+
 void bus_connection_close(bus_connection *connection)
 {
     wait_for_connect(connection);
     if (bus_connection_is_up(connection))
         flush_at_end(connection);
     connection->is_ready = false;
-    natsConnection_Destroy(connection->nats != NULL ? connection->nats : connection->connected);
-    connection->nats = NULL;
+    destroy(connection);
     natsOptions_Destroy(connection->options);
     connection->options = NULL;
     bus_poll_stop(connection);

@@ -82,11 +82,16 @@ static void on_closed(uv_handle_t *wake)
     free(wake->data);
 }
 
+void sbx_handoff_drain(sbx_handoff *handoff)
+{
+    while (hand_out_one(handoff))
+        continue;
+}
+
 void sbx_handoff_free(sbx_handoff *handoff)
 {
     if (handoff == NULL)
         return;
-    while (hand_out_one(handoff))
-        continue;
+    sbx_handoff_drain(handoff);
     uv_close((uv_handle_t *)&handoff->wake, on_closed);
 }

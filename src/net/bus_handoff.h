@@ -28,6 +28,9 @@ sbx_err sbx_handoff_new(sbx_loop *loop, sbx_handoff_fn *fn, void *user, sbx_hand
 /* Any thread. */
 void sbx_handoff_push(sbx_handoff *handoff, sbx_handoff_item *item);
 
+/* All that is there goes to fn now. */
+void sbx_handoff_drain(sbx_handoff *handoff);
+
 /* No thread may push any more. What is left goes to fn now. NULL is fine. */
 void sbx_handoff_free(sbx_handoff *handoff);
 

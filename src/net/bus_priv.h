@@ -34,6 +34,7 @@ struct bus_connection {
     struct {
         /* Any thread. A socket is attached once more than it was removed while the connection is up. */
         atomic_uint attached, removed;
+        atomic_bool closed; /* nats.c has called back for the last time */
     } shared;
     natsOptions *options;
     sbx_timer connect_timer;
@@ -73,6 +74,8 @@ struct sbx_bus {
     atomic_size_t pending_bytes;
     atomic_ullong dropped;
     bool is_closing;
+    atomic_bool is_parked; /* freed, but nats.c's threads still run: nothing is taken any more */
+    sbx_bus *next_parked;
 };
 
 /* Everything that comes from nats.c's threads. */

@@ -1,5 +1,5 @@
 /* A nats-server child of the test itself (the product's own way is net/nats_server.h). */
-#include "support_nats.h"
+#include "unit/net/support_nats.h"
 
 #include <fcntl.h>
 #include <signal.h>

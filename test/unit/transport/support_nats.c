@@ -1,0 +1,2 @@
+/* The same real nats-server that the tests of net/ use. */
+#include "unit/net/support_nats.c"
