@@ -44,7 +44,7 @@ uint32_t sbx_worker_penalty(const sbx_worker *worker, sbx_time_ns now)
     uint32_t left = halvings > 31 ? 0 : worker->penalty >> halvings;
     /* A trace of it would keep the worker from every pick of an idle cluster, where the cheapest always wins.
      */
-    return left < SBX_PENALTY_ONE / 16 ? 0 : left;
+    return left <= SBX_PENALTY_ONE / 16 ? 0 : left;
 }
 
 void sbx_worker_failed(sbx_worker *worker, sbx_time_ns now)
