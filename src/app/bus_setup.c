@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "net/nats_server.h"
 
 #define MAX_BUFFERED ((size_t)8 << 20)
@@ -91,12 +90,6 @@ static void on_server_ready(void *user, const char *url, uint16_t port)
     setup->on_ready(setup->user, /* is_ok: */ true);
 }
 
-static void on_server_down(void *user)
-{
-    (void)user;
-    sbx_log(SBX_LOG_WARN, "nats_server_down", SBX_F_END);
-}
-
 static sbx_err start_embedded(sbx_bus_setup *setup, sbx_guard *guard)
 {
     const sbx_config_nats *nats = &setup->config->cluster.nats;
@@ -106,7 +99,7 @@ static sbx_err start_embedded(sbx_bus_setup *setup, sbx_guard *guard)
         .token = nats->embedded.token,
         .dir = nats->embedded.store_dir,
     };
-    sbx_nats_server_events events = {.on_ready = on_server_ready, .on_down = on_server_down, .user = setup};
+    sbx_nats_server_events events = {.on_ready = on_server_ready, .user = setup};
     sbx_errinfo info = {.text = ""};
     sbx_err err = sbx_nats_server_start(setup->loop, guard, &options, &events, &setup->server, &info);
     if (err != SBX_OK)

@@ -74,13 +74,12 @@ static void on_exited(void *user, uint32_t child, int exit_code, int signal)
 static void on_started(void *user, uint32_t child, pid_t pid)
 {
     (void)user;
-    sbx_log(SBX_LOG_DEBUG, "child_started", SBX_F_UINT("child", child), SBX_F_INT("pid", pid), SBX_F_END);
+    sbx_log(child_started, .child = child, .pid = pid);
 }
 
 static void fail(controller *c, const char *what, sbx_err err)
 {
-    sbx_log(SBX_LOG_ERROR, "controller_failed", SBX_F_CSTR("what", what),
-            SBX_F_CSTR("why", sbx_err_text(err)), SBX_F_END);
+    sbx_log(controller_failed, .what = what, .why = sbx_err_text(err));
     c->exit_code = 1;
     sbx_loop_stop(c->loop);
 }
@@ -144,7 +143,7 @@ static void on_drained(void *user, bool nothing_was_cut)
     controller *c = user;
     if (!nothing_was_cut)
         c->exit_code = 1;
-    sbx_log(SBX_LOG_INFO, "drained", SBX_F_BOOL("nothing_was_cut", nothing_was_cut), SBX_F_END);
+    sbx_log(drained, .nothing_was_cut = nothing_was_cut);
     sbx_local_workers_stop(c->workers);
     c->end_until = sbx_time_add(sbx_loop_now(c->loop), WORKERS_WAIT);
     sbx_timer_start(&c->end_timer, sbx_loop_now(c->loop));
@@ -274,8 +273,7 @@ int sbx_controller_run(const sbx_controller_options *options)
     sbx_arena_init(&c.arena, SIZE_MAX);
     sbx_err err = start(&c);
     if (err == SBX_OK) {
-        sbx_log(SBX_LOG_INFO, "controller_started", SBX_F_CSTR("controller", c.id),
-                SBX_F_UINT("port", c.port), SBX_F_END);
+        sbx_log(controller_started, .controller = c.id, .port = c.port);
         sbx_loop_run(c.loop);
     } else {
         fprintf(stderr, "signalbox: cannot start: %s\n", sbx_err_text(err));

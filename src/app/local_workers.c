@@ -206,8 +206,7 @@ static void start(local_worker *worker)
     sbx_err err = sbx_guard_spawn(all->guard, argv, worker->env, /* log_path: */ NULL, &worker->child);
     worker->is_running = err == SBX_OK;
     if (err != SBX_OK)
-        sbx_log(SBX_LOG_ERROR, "local_worker_failed", SBX_F_CSTR("worker", worker->id),
-                SBX_F_CSTR("why", sbx_err_text(err)), SBX_F_END);
+        sbx_log(local_worker_failed, .worker = worker->id, .why = sbx_err_text(err));
 }
 
 static void on_timer(sbx_timer *timer, void *user)
@@ -231,9 +230,10 @@ bool sbx_local_workers_on_exited(sbx_local_workers *workers, uint32_t child, int
         if (!worker->is_running || worker->child != child)
             continue;
         worker->is_running = false;
-        sbx_log(workers->is_stopping ? SBX_LOG_INFO : SBX_LOG_WARN, "local_worker_exited",
-                SBX_F_CSTR("worker", worker->id), SBX_F_INT("exit_code", exit_code),
-                SBX_F_INT("signal", signal), SBX_F_END);
+        if (workers->is_stopping)
+            sbx_log(local_worker_stopped, .worker = worker->id, .exit_code = exit_code, .signal = signal);
+        else
+            sbx_log(local_worker_exited, .worker = worker->id, .exit_code = exit_code, .signal = signal);
         if (!workers->is_stopping)
             start_again_later(worker);
         return true;

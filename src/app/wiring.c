@@ -238,8 +238,7 @@ static size_t add_backends(const sbx_config *config, const sbx_config_backends *
         if (err == SBX_OK)
             added++;
         else
-            sbx_log(SBX_LOG_ERROR, "backend_refused", SBX_F_CSTR("worker", backend->id),
-                    SBX_F_CSTR("why", sbx_err_text(err)), SBX_F_END);
+            sbx_log(backend_refused, .worker = backend->id, .why = sbx_err_text(err));
     }
     return added;
 }

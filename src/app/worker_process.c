@@ -35,8 +35,7 @@ static void on_stopped(void *user)
 static void on_signal(void *user, unsigned count)
 {
     worker_process *process = user;
-    sbx_log(SBX_LOG_INFO, "worker_stopping", SBX_F_CSTR("worker", process->id), SBX_F_UINT("signals", count),
-            SBX_F_END);
+    sbx_log(worker_stopping, .worker = process->id, .signals = count);
     if (count > 2) {
         sbx_loop_stop(process->loop);
         return;
@@ -97,11 +96,9 @@ static sbx_err start_node(worker_process *process, size_t index)
     if (err != SBX_OK)
         return err;
     process->running++;
-    sbx_log(SBX_LOG_INFO, "worker_started", SBX_F_CSTR("worker", id),
-            SBX_F_CSTR("engine", options.engine->kind == SBX_CONFIG_ENGINE_SIMULATED
-                                     ? "simulated"
-                                     : options.engine->url.text),
-            SBX_F_END);
+    sbx_log(worker_started, .worker = id,
+            .engine =
+                options.engine->kind == SBX_CONFIG_ENGINE_SIMULATED ? "simulated" : options.engine->url.text);
     return SBX_OK;
 }
 

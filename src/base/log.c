@@ -1,6 +1,7 @@
 /* The log sink: formats into one static line and writes it with one write(2). */
-#include "base/log.h"
+#include "base/log_priv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -225,24 +226,30 @@ static void put_duration(int64_t ns)
 static void put_value(const sbx_log_field *field)
 {
     switch (field->kind) {
-    case SBX_LOG_FIELD_STR:
+    case SBX_LOG_KEY_STR:
+    case SBX_LOG_KEY_OPT:
+    case SBX_LOG_KEY_CSTR:
         put_text_value(field->text);
         return;
-    case SBX_LOG_FIELD_INT:
+    case SBX_LOG_KEY_INT:
         putf("%lld", (long long)field->number);
         return;
-    case SBX_LOG_FIELD_UINT:
+    case SBX_LOG_KEY_UINT:
         putf("%llu", (unsigned long long)field->number);
         return;
-    case SBX_LOG_FIELD_BOOL:
+    case SBX_LOG_KEY_BOOL:
         put_cstr(field->number != 0 ? "true" : "false");
         return;
-    case SBX_LOG_FIELD_DURATION:
+    case SBX_LOG_KEY_MS:
         put_duration(field->number);
         return;
-    case SBX_LOG_FIELD_END:
-        return;
     }
+}
+
+static bool is_left_out(const sbx_log_field *field)
+{
+    return (field->kind == SBX_LOG_KEY_OPT && field->text.len == 0) ||
+           (field->kind == SBX_LOG_KEY_MS && field->number == SBX_TIME_NEVER);
 }
 
 /* The most a field can take once written: each byte as \u00xx at worst. */
@@ -295,13 +302,51 @@ static void write_line(void)
     }
 }
 
-void sbx_log_write(sbx_log_level level, const char *event, const sbx_log_field *fields, size_t count)
+void sbx_log_write(sbx_log_level level, const char *name, const sbx_log_field *fields, size_t count)
 {
-    put_start(level, event);
+    put_start(level, name);
     for (size_t i = 0; i < count; i++) {
-        if (fields[i].kind != SBX_LOG_FIELD_END && fits(&fields[i]))
+        if (!is_left_out(&fields[i]) && fits(&fields[i]))
             put_field(&fields[i]);
     }
     put_end(sink.format == SBX_LOG_JSON ? "}\n" : "\n");
     write_line();
+}
+
+/* ---- events ---- */
+
+static sbx_log_field field_at(const sbx_log_key *key, const void *fields)
+{
+    const void *place = (const uint8_t *)fields + key->offset;
+    sbx_log_field field = {.kind = key->kind, .key = key->key};
+    switch (key->kind) {
+    case SBX_LOG_KEY_STR:
+    case SBX_LOG_KEY_OPT:
+        field.text = *(const sbx_view *)place;
+        break;
+    case SBX_LOG_KEY_CSTR:
+        field.text = sbx_view_cstr(*(const char *const *)place);
+        break;
+    case SBX_LOG_KEY_INT:
+    case SBX_LOG_KEY_MS:
+        field.number = *(const int64_t *)place;
+        break;
+    case SBX_LOG_KEY_UINT:
+        field.number = (int64_t)(*(const uint64_t *)place);
+        break;
+    case SBX_LOG_KEY_BOOL:
+        field.number = *(const bool *)place ? 1 : 0;
+        break;
+    }
+    return field;
+}
+
+void sbx_log_emit(sbx_log_event event, const void *fields)
+{
+    sbx_log_event_info info = sbx_log_event_at(event);
+    sbx_log_field list[SBX_LOG_FIELDS_MAX];
+    assert(info.field_count <= SBX_LOG_FIELDS_MAX);
+    for (size_t i = 0; i < info.field_count; i++)
+        list[i] = field_at(&info.fields[i], fields);
+    sbx_log_write(info.level, info.name, list, info.field_count);
 }

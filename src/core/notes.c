@@ -1,35 +1,35 @@
-/* Accessors of notes.def. */
+/* Accessors of notes.def, filters.def and ends.def. */
 #include "core/notes.h"
 
-#include <stddef.h>
-
-static const struct {
-    const char *name;
-    sbx_note_level level;
-    const char *text;
-} ROWS[] = {
-#define SBX_NOTE(symbol, name, level, text) {name, SBX_NOTE_LEVEL_##level, text},
+static const char *const note_names[] = {
+#define SBX_NOTE(symbol, event) #event,
 #include "core/notes.def"
 #undef SBX_NOTE
 };
 
-static size_t row_of(sbx_note note)
-{
-    size_t index = (size_t)note;
-    return index < SBX_NOTE_COUNT ? index : SBX_NOTE_COUNT;
-}
+static const char *const filter_names[] = {
+#define SBX_FILTER(symbol, name, text) name,
+#include "core/filters.def"
+#undef SBX_FILTER
+};
+
+static const char *const end_names[] = {
+#define SBX_END_ROW(symbol, name, text) name,
+#include "core/ends.def"
+#undef SBX_END_ROW
+};
 
 const char *sbx_note_name(sbx_note note)
 {
-    return row_of(note) == SBX_NOTE_COUNT ? "unknown" : ROWS[note].name;
+    return (unsigned)note < SBX_NOTE_COUNT ? note_names[note] : "unknown";
 }
 
-sbx_note_level sbx_note_level_of(sbx_note note)
+const char *sbx_filter_name(sbx_filter filter)
 {
-    return row_of(note) == SBX_NOTE_COUNT ? SBX_NOTE_LEVEL_INFO : ROWS[note].level;
+    return (unsigned)filter < SBX_FILTER_COUNT ? filter_names[filter] : "unknown";
 }
 
-const char *sbx_note_text(sbx_note note)
+const char *sbx_request_end_name(sbx_request_end end)
 {
-    return row_of(note) == SBX_NOTE_COUNT ? "unknown" : ROWS[note].text;
+    return (unsigned)end < SBX_END_COUNT ? end_names[end] : "unknown";
 }

@@ -89,17 +89,31 @@ static void count_worker(sbx_census *census, const sbx_worker *worker, sbx_time_
     }
 }
 
-void sbx_census_add(sbx_census *census, const sbx_pick *pick)
+static bool is_plain(const sbx_hot *hot)
 {
+    return !hot->special && hot->in_flight < hot->capacity;
+}
+
+void sbx_census_sample(sbx_census *census, const sbx_pick *pick, uint32_t most)
+{
+    const sbx_model *model = pick->model;
+    uint32_t count = model->count < most ? model->count : most;
     census->models++;
-    census->total += pick->model->count;
-    for (uint32_t i = 0; i < pick->model->count; i++) {
-        uint32_t slot = sbx_model_candidate(pick->registry, pick->model, i)->worker;
+    census->total += model->count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t slot = sbx_model_candidate(pick->registry, model, i)->worker;
         if (sbx_pick_is_tried(pick, slot))
             census->tried++;
+        else if (is_plain(&pick->registry->hot[slot]))
+            census->eligible[SBX_TIER_WELL]++;
         else
             count_worker(census, &pick->registry->workers[slot], pick->now);
     }
+}
+
+void sbx_census_add(sbx_census *census, const sbx_pick *pick)
+{
+    sbx_census_sample(census, pick, pick->model->count);
 }
 
 /* ---- by tiers ----------------------------------------------------------------------------------------- */

@@ -33,6 +33,8 @@ typedef struct sbx_census {
 
 void sbx_census_init(sbx_census *census);
 void sbx_census_add(sbx_census *census, const sbx_pick *pick);
+/* Looks at `most` candidates only. */
+void sbx_census_sample(sbx_census *census, const sbx_pick *pick, uint32_t most);
 
 /* The worker for a request, by tiers; NULL: none. Sets pick->eligible. Who starts the attempt moves the
  * model's cursor on. */

@@ -116,16 +116,6 @@ typedef enum sbx_action_kind {
     SBX_ACTION_NOTE      /* .note: something to log and count; changes nothing */
 } sbx_action_kind;
 
-/* How a request ended, for the conservation law: every admitted request ends exactly once. */
-typedef enum sbx_request_end {
-    SBX_END_OK,
-    SBX_END_CLIENT_ERROR,
-    SBX_END_UPSTREAM_ERROR,
-    SBX_END_TIMEOUT,
-    SBX_END_CANCELLED, /* the client is gone: nothing is sent */
-    SBX_END_SHED
-} sbx_request_end;
-
 /* What `metadata` and error `context` tell a client (DESIGN 7). */
 typedef struct sbx_request_meta {
     sbx_time_ns started_at;
@@ -136,6 +126,10 @@ typedef struct sbx_request_meta {
     sbx_worker_ref failed[SBX_MAX_ATTEMPTS]; /* in order */
     sbx_worker_ref selected;                 /* generation 0: none */
 } sbx_request_meta;
+
+enum {
+    SBX_CANDIDATES_LOOKED_AT = 64
+};
 
 typedef struct sbx_action {
     sbx_action_kind kind;
@@ -173,8 +167,11 @@ typedef struct sbx_action {
             uint32_t attempt_number;
             sbx_outcome outcome;
             sbx_time_ns delay_ns; /* retry delay, open time, wait; by note */
-            uint32_t total;       /* candidates: all that serve the model */
-            uint32_t eligible;    /* candidates: those that may be picked */
+            /* Candidates: all that serve the model; those that may be picked; why the others may not. Of more
+             * than SBX_CANDIDATES_LOOKED_AT candidates that many are looked at. */
+            uint32_t total;
+            uint32_t eligible;
+            uint32_t filtered[SBX_FILTER_COUNT];
         } note;
     };
 } sbx_action;
@@ -207,7 +204,7 @@ const sbx_registry *sbx_router_registry(const sbx_router *router);
 /* Totals since start and gauges; accepted = the sum of all ends + in_flight, always. */
 typedef struct sbx_router_counts {
     uint64_t accepted;
-    uint64_t ended[SBX_END_SHED + 1];
+    uint64_t ended[SBX_END_COUNT];
     uint64_t in_flight; /* admitted and not ended: running, queued or waiting for a retry */
     uint64_t attempts;
     uint64_t retries;

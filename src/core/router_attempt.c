@@ -65,12 +65,9 @@ static void count_start(sbx_router *router, sbx_request *request, sbx_worker *wo
         router->counts.retries++;
 }
 
-static void push_start(sbx_router *router, const sbx_request *request, uint32_t eligible)
+static void push_start(sbx_router *router, const sbx_request *request)
 {
     sbx_worker *worker = request->attempt.worker;
-    sbx_action *note = sbx_router_note(router, SBX_NOTE_CANDIDATES_FILTERED, request, NULL);
-    note->note.total = request->model->count;
-    note->note.eligible = eligible;
     sbx_router_note(router, SBX_NOTE_ATTEMPT_SENT, request, worker);
     sbx_action *action = sbx_router_push(router, SBX_ACTION_START, request);
     action->start.attempt = sbx_attempt_ref_of(request);
@@ -89,9 +86,10 @@ void sbx_router_start(sbx_router *router, sbx_request *request, sbx_worker *work
     model->cursor++;
     fill_attempt(router, request, worker);
     sbx_router_set_limits(router, request);
+    sbx_router_note_candidates(router, request, model, eligible); /* as they were when it was picked */
     take_permit(router, request);
     count_start(router, request, worker);
-    push_start(router, request, eligible);
+    push_start(router, request);
     sbx_router_arm(router, request);
 }
 

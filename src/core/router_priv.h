@@ -127,6 +127,10 @@ sbx_worker *sbx_router_choose(sbx_router *router, sbx_request *request, sbx_mode
 /* The request was answered by its worker: its session sticks there now, if it may. */
 void sbx_router_settle_session(sbx_router *router, const sbx_request *request);
 
+/* CANDIDATES_FILTERED, before an attempt starts (eligible: as choose said) or when none can (0). */
+void sbx_router_note_candidates(sbx_router *router, const sbx_request *request, sbx_model *model,
+                                uint32_t eligible);
+
 /* Why there is none, over all models the request may have. */
 sbx_census sbx_router_census(sbx_router *router, sbx_model *exact, const sbx_model_alias *alias,
                              const sbx_request *request);

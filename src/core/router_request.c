@@ -151,6 +151,33 @@ sbx_census sbx_router_census(sbx_router *router, sbx_model *exact, const sbx_mod
     return census;
 }
 
+static void fill_note(sbx_action *action, const sbx_census *census)
+{
+    action->note.total = census->total;
+    action->note.eligible = 0;
+    for (int tier = 0; tier < SBX_TIER_COUNT; tier++)
+        action->note.eligible += census->eligible[tier];
+    action->note.filtered[SBX_FILTER_OFFLINE] = census->offline;
+    action->note.filtered[SBX_FILTER_DRAINING] = census->draining;
+    action->note.filtered[SBX_FILTER_BREAKER] = census->refused;
+    action->note.filtered[SBX_FILTER_COOLING] = census->cooling;
+    action->note.filtered[SBX_FILTER_FULL] = census->full;
+    action->note.filtered[SBX_FILTER_TRIED] = census->tried;
+}
+
+/* When all were eligible there is nothing to count: the usual case costs nothing. */
+void sbx_router_note_candidates(sbx_router *router, const sbx_request *request, sbx_model *model,
+                                uint32_t eligible)
+{
+    sbx_census census = {.total = model->count, .eligible = {[SBX_TIER_WELL] = eligible}};
+    if (eligible != model->count) {
+        sbx_pick pick = pick_for(router, request, model);
+        sbx_census_init(&census);
+        sbx_census_sample(&census, &pick, SBX_CANDIDATES_LOOKED_AT);
+    }
+    fill_note(sbx_router_note(router, SBX_NOTE_CANDIDATES_FILTERED, request, NULL), &census);
+}
+
 /* ---- a request comes ---------------------------------------------------------------------------------- */
 
 static void find_session(sbx_router *router, sbx_request *request, uint64_t session_hash)
@@ -196,7 +223,7 @@ static void refuse(sbx_router *router, sbx_request *request, sbx_model *exact, c
     sbx_api_error error = sbx_router_error_of_census(router, &census, &retry_after);
     sbx_action *note = sbx_router_note(router, SBX_NOTE_CANDIDATES_FILTERED, NULL, NULL);
     note->owner = owner;
-    note->note.total = census.total;
+    fill_note(note, &census);
     sbx_router_release(router, request);
     sbx_router_refuse(router, owner, error, retry_after);
 }

@@ -75,7 +75,9 @@ static sbx_time_ns delay_of(sbx_router *router, const sbx_request *request, cons
 
 static void schedule(sbx_router *router, sbx_request *request, const sbx_class *row, sbx_time_ns delay)
 {
-    sbx_router_note(router, SBX_NOTE_RETRY_SCHEDULED, request, NULL)->note.delay_ns = delay;
+    sbx_action *note = sbx_router_note(router, SBX_NOTE_RETRY_SCHEDULED, request, NULL);
+    note->note.delay_ns = delay;
+    note->note.outcome = request->last_outcome;
     if (!is_free(request, row))
         request->retries++;
     if (row->retry == SBX_CLASS_RETRY_RESEND)
@@ -106,6 +108,8 @@ void sbx_router_after_failure(sbx_router *router, sbx_request *request, const sb
     sbx_worker *next = goes_on ? sbx_router_choose(router, request, &model, &eligible) : NULL;
     if (goes_on && next == NULL)
         next = choose_same(router, request, row, &model, &eligible);
+    if (goes_on && next == NULL)
+        sbx_router_note_candidates(router, request, request->model, /* eligible: */ 0);
     if (next == NULL || !has_budget(router, request, row, next)) {
         sbx_router_fail(router, request);
         return;

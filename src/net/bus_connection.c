@@ -159,8 +159,8 @@ static void log_failure(bus_connection *connection)
     if (connection->connect_status == connection->logged_status)
         return;
     connection->logged_status = connection->connect_status;
-    sbx_log(SBX_LOG_WARN, "bus_connect_failed", SBX_F_CSTR("lane", lane_name(connection)),
-            SBX_F_CSTR("error", natsStatus_GetText(connection->connect_status)), SBX_F_END);
+    sbx_log(bus_connect_failed, .lane = lane_name(connection),
+            .error = natsStatus_GetText(connection->connect_status));
 }
 
 static void on_connect_done(uv_work_t *work, int status)
@@ -220,7 +220,7 @@ static void take_given_up(bus_connection *connection)
     connection->nats = NULL;
     if (connection->bus->is_closing || connection->is_connecting)
         return;
-    sbx_log(SBX_LOG_ERROR, "bus_connection_given_up", SBX_F_CSTR("lane", lane_name(connection)), SBX_F_END);
+    sbx_log(bus_connection_given_up, .lane = lane_name(connection));
     retry_later(connection);
 }
 

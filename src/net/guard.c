@@ -178,7 +178,7 @@ static void lose(sbx_guard *guard)
 {
     close_socket(guard);
     kill_orphans(guard);
-    sbx_log(SBX_LOG_ERROR, "guard_lost", SBX_F_INT("pid", guard->pid), SBX_F_END);
+    sbx_log(guard_lost, .pid = guard->pid);
     tell_lost(guard);
 }
 

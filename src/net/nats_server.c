@@ -61,8 +61,8 @@ static void take_ready(sbx_nats_server *server, uint16_t port)
     server->is_ready = true;
     nats_files_set_port(&server->files, port);
     nats_files_url(&server->files, server->url);
-    sbx_log(SBX_LOG_INFO, "nats_server_ready", SBX_F_CSTR("url", server->url), SBX_F_INT("pid", server->pid),
-            SBX_F_MS("took_ms", sbx_loop_now(server->loop) - server->started_at), SBX_F_END);
+    sbx_log(nats_server_ready, .url = server->url, .pid = server->pid,
+            .took = sbx_loop_now(server->loop) - server->started_at);
     if (server->events.on_ready != NULL)
         server->events.on_ready(server->events.user, server->url, port);
 }
@@ -74,7 +74,7 @@ static void look_for_port(sbx_nats_server *server)
     if (server->pid != 0 && nats_files_read_port(&server->files, server->pid, &port) == SBX_OK) {
         take_ready(server, port);
     } else if (now - server->started_at > SBX_MS(READY_LIMIT_MS)) {
-        sbx_log(SBX_LOG_ERROR, "nats_server_not_ready", SBX_F_INT("pid", server->pid), SBX_F_END);
+        sbx_log(nats_server_not_ready, .pid = server->pid);
         sbx_guard_kill(server->guard, server->child, SIGKILL);
     } else {
         sbx_timer_start(&server->timer, now + SBX_MS(POLL_MS));
@@ -104,8 +104,7 @@ static void on_exited(void *user, uint32_t child, int exit_code, int signal)
 {
     (void)child;
     sbx_nats_server *server = user;
-    sbx_log(SBX_LOG_ERROR, "nats_server_exited", SBX_F_INT("pid", server->pid),
-            SBX_F_INT("exit_code", exit_code), SBX_F_INT("signal", signal), SBX_F_END);
+    sbx_log(nats_server_exited, .pid = server->pid, .exit_code = exit_code, .signal = signal);
     take_end(server);
     restart_later(server);
 }
@@ -134,10 +133,13 @@ static sbx_err spawn(sbx_nats_server *server)
 static void start(sbx_nats_server *server)
 {
     server->started_at = sbx_loop_now(server->loop);
-    if (spawn(server) == SBX_OK)
+    sbx_err err = spawn(server);
+    if (err == SBX_OK) {
         sbx_timer_start(&server->timer, server->started_at + SBX_MS(POLL_MS));
-    else
-        restart_later(server);
+        return;
+    }
+    sbx_log(nats_server_not_started, .why = sbx_err_text(err));
+    restart_later(server);
 }
 
 static void init(sbx_nats_server *server, sbx_loop *loop, sbx_guard *guard,

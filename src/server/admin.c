@@ -95,8 +95,7 @@ void sbx_page_admin_worker(sbx_server *server, sbx_http_request *request, sbx_vi
         return;
     }
     sbx_worker_ref ref = sbx_worker_describe(worker, sbx_shell_now(server->shell)).ref;
-    sbx_log(SBX_LOG_INFO, "admin_worker", SBX_F_STR("worker", id),
-            SBX_F_STR("command", sbx_view_skip(rest, slash + 1)), SBX_F_END);
+    sbx_log(admin_worker, .worker = id, .command = sbx_view_skip(rest, slash + 1));
     sbx_shell_report(server->shell, &(sbx_event){.kind = SBX_EVENT_WORKER_ADMIN,
                                                  .admin = {.worker = ref, .command = command}});
     cJSON *object = cJSON_CreateObject();

@@ -218,7 +218,7 @@ void sbx_server_drain(sbx_server *server, sbx_server_drained_fn *done, void *use
     server->drained_user = user;
     server->drain_end =
         sbx_time_add(now, sbx_time_add(server->options.drain_grace_ns, server->options.drain_timeout_ns));
-    sbx_log(SBX_LOG_INFO, "draining", SBX_F_UINT("in_flight", sbx_shell_job_count(server->shell)), SBX_F_END);
+    sbx_log(draining, .in_flight = sbx_shell_job_count(server->shell));
     sbx_timer_start(&server->drain_timer, sbx_time_add(now, server->options.drain_grace_ns));
 }
 

@@ -255,9 +255,8 @@ static void on_end(void *user)
 
 static void log_failure(const sbx_job *job, sbx_outcome outcome, const char *detail)
 {
-    sbx_log(SBX_LOG_DEBUG, "transport_failed", SBX_F_STR("request_id", job->params.request_id),
-            SBX_F_UINT("attempt", job->attempt.ref.number), SBX_F_CSTR("outcome", sbx_outcome_name(outcome)),
-            SBX_F_CSTR("detail", detail), SBX_F_END);
+    sbx_log(transport_failed, .request_id = job->params.request_id, .attempt = job->attempt.ref.number,
+            .outcome = sbx_outcome_name(outcome), .detail = detail);
 }
 
 /* With several choices a finish reason ends only one of them. */

@@ -105,8 +105,7 @@ static void adopt(sbx_backend *backend, const model_list *list)
         ids[i] = list->items[i].id;
     if (sbx_backend_set_models(backend, ids, count) != SBX_OK)
         return;
-    sbx_log(SBX_LOG_INFO, "backend_models", SBX_F_CSTR("worker", backend->id), SBX_F_UINT("models", count),
-            SBX_F_END);
+    sbx_log(backend_models, .worker = backend->id, .models = count);
     sbx_backend_report(backend);
 }
 

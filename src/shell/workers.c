@@ -93,8 +93,7 @@ static void on_worker(void *user, const sbx_bus_worker *message)
                       ? SBX_E_EXISTS
                       : worker_of(shell, message->worker_id, &worker);
     if (err != SBX_OK) {
-        sbx_log(SBX_LOG_ERROR, "worker_refused", SBX_F_STR("worker", message->worker_id),
-                SBX_F_CSTR("why", sbx_err_text(err)), SBX_F_END);
+        sbx_log(worker_refused, .worker = message->worker_id, .why = sbx_err_text(err));
         return;
     }
     sbx_shell_step(shell, &(sbx_event){
@@ -131,9 +130,12 @@ static void on_bus(void *user, bool is_up)
     if (shell->bus_is_up == is_up)
         return;
     shell->bus_is_up = is_up;
-    sbx_log(is_up ? SBX_LOG_INFO : SBX_LOG_WARN, is_up ? "bus_up" : "bus_down", SBX_F_END);
-    if (!is_up)
+    if (is_up) {
+        sbx_log(bus_up, .workers = shell->nats_workers.count);
+    } else {
+        sbx_log(bus_down, .workers = shell->nats_workers.count);
         sbx_shell_step(shell, &(sbx_event){.kind = SBX_EVENT_BUS_DOWN});
+    }
 }
 
 sbx_err sbx_shell_join_bus(sbx_shell *shell, const sbx_nats_link_options *options)

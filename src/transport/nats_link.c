@@ -153,7 +153,7 @@ static void on_worker_message(void *user, const sbx_bus_message *message)
     if (sbx_bus_worker_parse(message->data, &link->arena, &worker, &info) == SBX_OK)
         take_worker(link, &worker);
     else
-        sbx_log(SBX_LOG_WARN, "registration_refused", SBX_F_CSTR("why", info.text), SBX_F_END);
+        sbx_log(registration_refused, .why = info.text);
     sbx_arena_clear(&link->arena);
 }
 

@@ -68,9 +68,8 @@ void sbx_attempt_fail(sbx_attempt *attempt, sbx_outcome outcome, const char *tex
 {
     if (attempt->state == SBX_ATTEMPT_ENDED)
         return;
-    sbx_log(SBX_LOG_DEBUG, "attempt_failed", SBX_F_CSTR("worker", attempt->worker->id),
-            SBX_F_CSTR("request", attempt->request_id), SBX_F_CSTR("outcome", sbx_outcome_name(outcome)),
-            SBX_F_CSTR("why", text), SBX_F_END);
+    sbx_log(run_failed, .worker = attempt->worker->id, .request_id = attempt->request_id,
+            .outcome = sbx_outcome_name(outcome), .why = text);
     sbx_attempt_send_error(attempt, outcome, text);
     sbx_attempt_end(attempt);
 }

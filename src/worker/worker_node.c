@@ -80,9 +80,11 @@ void sbx_node_note_engine(sbx_worker_node *node, sbx_bus_engine_state state)
 {
     if (state == node->engine_state)
         return;
-    sbx_log(state == SBX_BUS_ENGINE_UP ? SBX_LOG_INFO : SBX_LOG_WARN, "engine_state",
-            SBX_F_CSTR("worker", node->id), SBX_F_CSTR("was", sbx_bus_engine_state_name(node->engine_state)),
-            SBX_F_CSTR("is", sbx_bus_engine_state_name(state)), SBX_F_END);
+    if (state == SBX_BUS_ENGINE_UP)
+        sbx_log(engine_up, .worker = node->id, .was = sbx_bus_engine_state_name(node->engine_state));
+    else
+        sbx_log(engine_not_up, .worker = node->id, .was = sbx_bus_engine_state_name(node->engine_state),
+                .state = sbx_bus_engine_state_name(state));
     node->engine_state = state;
     sbx_node_heartbeat_now(node);
     if (!node->is_probing)
@@ -125,8 +127,7 @@ static void note_models(sbx_worker_node *node, const sbx_view *models, size_t co
         return;
     if (copy_models(node, models, count) != SBX_OK)
         return; /* the next probe tries again */
-    sbx_log(SBX_LOG_INFO, "engine_models", SBX_F_CSTR("worker", node->id), SBX_F_UINT("count", count),
-            SBX_F_STR("first", node->models[0]), SBX_F_END);
+    sbx_log(engine_models, .worker = node->id, .models = count, .first = node->models[0]);
     if (node->engine_state == SBX_BUS_ENGINE_UP)
         sbx_node_heartbeat_now(node);
 }
@@ -211,9 +212,10 @@ static void send_all_again(sbx_worker_node *node)
 static void on_bus_state(void *user, bool is_up)
 {
     sbx_worker_node *node = user;
-    sbx_log(is_up ? SBX_LOG_INFO : SBX_LOG_WARN, is_up ? "bus_up" : "bus_down",
-            SBX_F_CSTR("worker", node->id), SBX_F_UINT("attempts", node->attempts_by_subject.count),
-            SBX_F_END);
+    if (is_up)
+        sbx_log(worker_bus_up, .worker = node->id, .attempts = node->attempts_by_subject.count);
+    else
+        sbx_log(worker_bus_down, .worker = node->id, .attempts = node->attempts_by_subject.count);
     if (!is_up)
         return;
     node->up_at = sbx_loop_now(node->loop);
@@ -231,7 +233,7 @@ static void leave(sbx_worker_node *node)
     if (sbx_bus_leave_write(&node->scratch, sbx_view_cstr(node->id), sbx_id_view(&node->boot_id)) == SBX_OK)
         say(node, "worker.deregister");
     node->has_left = true;
-    sbx_log(SBX_LOG_INFO, "worker_left", SBX_F_CSTR("worker", node->id), SBX_F_END);
+    sbx_log(worker_left, .worker = node->id);
     sbx_timer_start(&node->leave_timer, sbx_time_add(sbx_loop_now(node->loop), LAST_WORDS));
 }
 
@@ -273,8 +275,7 @@ void sbx_worker_node_stop(sbx_worker_node *node, sbx_worker_node_stopped_fn *on_
         return;
     }
     node->is_draining = true;
-    sbx_log(SBX_LOG_INFO, "worker_draining", SBX_F_CSTR("worker", node->id),
-            SBX_F_UINT("running", node->running), SBX_F_END);
+    sbx_log(worker_draining, .worker = node->id, .running = node->running);
     sbx_node_heartbeat_now(node);
     sbx_node_check_drained(node);
 }

@@ -47,9 +47,8 @@ void sbx_node_controller_put(sbx_worker_node *node, sbx_node_controller *control
 /* Cancelling the last one frees the controller. */
 static void cancel_all_of(sbx_worker_node *node, const sbx_node_controller *controller, const char *why)
 {
-    sbx_log(SBX_LOG_WARN, "controller_gone", SBX_F_CSTR("worker", node->id),
-            SBX_F_CSTR("controller", controller->id), SBX_F_UINT("attempts", controller->attempts),
-            SBX_F_CSTR("why", why), SBX_F_END);
+    sbx_log(controller_gone, .worker = node->id, .controller = controller->id,
+            .attempts = controller->attempts, .why = why);
     SBX_LIST_EACH(link, &node->attempts)
     {
         sbx_attempt *attempt = SBX_CONTAINER_OF(link, sbx_attempt, node);

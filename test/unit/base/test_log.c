@@ -11,7 +11,35 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/log_priv.h"
+
+#define STR(k, view)                                                                                         \
+    {                                                                                                        \
+        .kind = SBX_LOG_KEY_STR, .key = (k), .text = (view)                                                  \
+    }
+#define CSTR(k, text_)                                                                                       \
+    {                                                                                                        \
+        .kind = SBX_LOG_KEY_CSTR, .key = (k), .text = sbx_view_cstr(text_)                                   \
+    }
+#define INT(k, n)                                                                                            \
+    {                                                                                                        \
+        .kind = SBX_LOG_KEY_INT, .key = (k), .number = (n)                                                   \
+    }
+#define UINT(k, n)                                                                                           \
+    {                                                                                                        \
+        .kind = SBX_LOG_KEY_UINT, .key = (k), .number = (int64_t)(n)                                         \
+    }
+#define BOOL(k, b)                                                                                           \
+    {                                                                                                        \
+        .kind = SBX_LOG_KEY_BOOL, .key = (k), .number = (b)                                                  \
+    }
+#define MS(k, ns)                                                                                            \
+    {                                                                                                        \
+        .kind = SBX_LOG_KEY_MS, .key = (k), .number = (ns)                                                   \
+    }
+#define WRITE(level, name, ...)                                                                              \
+    sbx_log_write(SBX_LOG_##level, name, (const sbx_log_field[]){__VA_ARGS__},                               \
+                  sizeof((const sbx_log_field[]){__VA_ARGS__}) / sizeof(sbx_log_field))
 
 static char last[SBX_LOG_LINE_MAX + 1];
 static int lines;
@@ -52,9 +80,9 @@ static const char *behind_time(void)
 static void a_text_line_names_level_event_and_fields(void **state)
 {
     (void)state;
-    sbx_log(SBX_LOG_INFO, "worker_online", SBX_F_STR("worker", SBX_VIEW("mac-1")), SBX_F_INT("models", -3),
-            SBX_F_UINT("bytes", UINT64_MAX), SBX_F_BOOL("resume", true),
-            SBX_F_MS("took_ms", SBX_MS(12) + 345678), SBX_F_CSTR("note", "two words"), SBX_F_END);
+    WRITE(INFO, "worker_online", STR("worker", SBX_VIEW("mac-1")), INT("models", -3),
+          UINT("bytes", UINT64_MAX), BOOL("resume", true), MS("took_ms", SBX_MS(12) + 345678),
+          CSTR("note", "two words"));
     assert_string_equal(behind_time(),
                         " info  worker_online worker=mac-1 models=-3 bytes=18446744073709551615 "
                         "resume=true took_ms=12.345 note=\"two words\"\n");
@@ -64,8 +92,7 @@ static void a_json_line_is_one_object(void **state)
 {
     (void)state;
     assert_int_equal(sbx_log_open(SBX_LOG_INFO, SBX_LOG_JSON, NULL), SBX_OK);
-    sbx_log(SBX_LOG_WARN, "x", SBX_F_CSTR("a", "q\"\\\n\x01"), SBX_F_INT("n", 5), SBX_F_BOOL("b", false),
-            SBX_F_END);
+    WRITE(WARN, "x", CSTR("a", "q\"\\\n\x01"), INT("n", 5), BOOL("b", false));
     assert_string_equal(
         behind_time(),
         "\",\"level\":\"warn\",\"event\":\"x\",\"a\":\"q\\\"\\\\\\n\\u0001\",\"n\":5,\"b\":false}\n");
@@ -75,15 +102,35 @@ static void a_json_line_is_one_object(void **state)
 static void an_event_without_fields_is_a_line(void **state)
 {
     (void)state;
-    sbx_log(SBX_LOG_ERROR, "started", SBX_F_END);
+    sbx_log_write(SBX_LOG_ERROR, "started", NULL, 0);
     assert_string_equal(behind_time(), " error started\n");
+}
+
+static void an_event_brings_its_level_and_its_keys(void **state)
+{
+    (void)state;
+    sbx_log(breaker_opened, .request_id = SBX_VIEW("ab12"), .worker = SBX_VIEW("w1"), .delay = SBX_MS(1500));
+    assert_string_equal(behind_time(), " warn  breaker_opened request_id=ab12 worker=w1 delay_ms=1500.000\n");
+    sbx_log(drained, .nothing_was_cut = true);
+    assert_string_equal(behind_time(), " info  drained nothing_was_cut=true\n");
+    sbx_log(nats_server_exited, .pid = 7, .exit_code = -1, .signal = 9);
+    assert_string_equal(behind_time(), " error nats_server_exited pid=7 exit_code=-1 signal=9\n");
+    sbx_log(backend_models, .worker = "b", .models = UINT64_MAX);
+    assert_string_equal(behind_time(), " info  backend_models worker=b models=18446744073709551615\n");
+}
+
+static void what_an_event_does_not_have_is_left_out(void **state)
+{
+    (void)state;
+    sbx_log(breaker_opened, .request_id = (sbx_view){0}, .worker = SBX_VIEW("w1"), .delay = SBX_TIME_NEVER);
+    assert_string_equal(behind_time(), " warn  breaker_opened worker=w1\n");
 }
 
 static void the_time_is_utc_with_milliseconds(void **state)
 {
     (void)state;
     int year, month, day, hour, minute, second, ms;
-    sbx_log(SBX_LOG_INFO, "x", SBX_F_END);
+    sbx_log_write(SBX_LOG_INFO, "x", NULL, 0);
     assert_int_equal(
         sscanf(last, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ ", &year, &month, &day, &hour, &minute, &second, &ms), 7);
     assert_true(year >= 2024);
@@ -100,11 +147,11 @@ static void fields_of_a_level_that_is_off_are_not_evaluated(void **state)
 {
     (void)state;
     evaluations = 0;
-    sbx_log(SBX_LOG_DEBUG, "x", SBX_F_INT("n", counted()), SBX_F_END);
+    sbx_log(child_started, .child = 1, .pid = counted());
     assert_int_equal(lines, 0);
     assert_int_equal(evaluations, 0);
     sbx_log_set_level(SBX_LOG_DEBUG);
-    sbx_log(SBX_LOG_DEBUG, "x", SBX_F_INT("n", counted()), SBX_F_END);
+    sbx_log(child_started, .child = 1, .pid = counted());
     assert_int_equal(lines, 1);
     assert_int_equal(evaluations, 1);
 }
@@ -112,8 +159,7 @@ static void fields_of_a_level_that_is_off_are_not_evaluated(void **state)
 static void nothing_a_peer_sends_can_forge_a_line_or_obey_a_terminal(void **state)
 {
     (void)state;
-    sbx_log(SBX_LOG_INFO, "x", SBX_F_STR("id", SBX_VIEW("a\r\n2030 info y=1\x1b[2J\x7f\xc2\x9b\xff")),
-            SBX_F_END);
+    WRITE(INFO, "x", STR("id", SBX_VIEW("a\r\n2030 info y=1\x1b[2J\x7f\xc2\x9b\xff")));
     assert_string_equal(behind_time(),
                         " info  x id=\"a\\u000d\\n2030 info y=1\\u001b[2J\\u007f\\u009b\xef\xbf\xbd\"\n");
 }
@@ -121,7 +167,7 @@ static void nothing_a_peer_sends_can_forge_a_line_or_obey_a_terminal(void **stat
 static void values_that_look_like_syntax_are_quoted(void **state)
 {
     (void)state;
-    sbx_log(SBX_LOG_INFO, "x", SBX_F_CSTR("a", "b=c"), SBX_F_CSTR("e", ""), SBX_F_CSTR("q", "\""), SBX_F_END);
+    WRITE(INFO, "x", CSTR("a", "b=c"), CSTR("e", ""), CSTR("q", "\""));
     assert_string_equal(behind_time(), " info  x a=\"b=c\" e=\"\" q=\"\\\"\"\n");
 }
 
@@ -130,8 +176,7 @@ static void long_values_are_cut_and_a_line_stays_a_line(void **state)
     (void)state;
     static char text[20000];
     memset(text, '\x01', sizeof text - 1);
-    sbx_log(SBX_LOG_INFO, "x", SBX_F_CSTR("a", text), SBX_F_CSTR("b", text), SBX_F_CSTR("c", "short"),
-            SBX_F_END);
+    WRITE(INFO, "x", CSTR("a", text), CSTR("b", text), CSTR("c", "short"));
     assert_true(strlen(last) <= SBX_LOG_LINE_MAX);
     assert_non_null(strstr(last, "...\" c=short\n"));
     assert_null(strstr(last, "b="));
@@ -159,14 +204,14 @@ static void a_file_is_appended_to_and_reopened_after_rotation(void **state)
     close(fd);
     sbx_log_capture(NULL, NULL);
     assert_int_equal(sbx_log_open(SBX_LOG_INFO, SBX_LOG_TEXT, path), SBX_OK);
-    sbx_log(SBX_LOG_INFO, "one", SBX_F_END);
+    sbx_log_write(SBX_LOG_INFO, "one", NULL, 0);
     snprintf(rotated, sizeof rotated, "%s.1", path);
     assert_int_equal(rename(path, rotated), 0);
-    sbx_log(SBX_LOG_INFO, "two", SBX_F_END);
+    sbx_log_write(SBX_LOG_INFO, "two", NULL, 0);
     size_t before = size_of(rotated);
     assert_int_equal(size_of(path), 0);
     assert_int_equal(sbx_log_reopen(), SBX_OK);
-    sbx_log(SBX_LOG_INFO, "three", SBX_F_END);
+    sbx_log_write(SBX_LOG_INFO, "three", NULL, 0);
     assert_int_equal(size_of(rotated), before);
     assert_true(size_of(path) > 0);
     unlink(path);
@@ -177,7 +222,7 @@ static void a_file_that_cannot_be_opened_leaves_the_old_sink(void **state)
 {
     (void)state;
     assert_int_equal(sbx_log_open(SBX_LOG_ERROR, SBX_LOG_JSON, "/nonexistent/dir/log"), SBX_E_IO);
-    sbx_log(SBX_LOG_INFO, "still", SBX_F_END);
+    sbx_log_write(SBX_LOG_INFO, "still", NULL, 0);
     assert_string_equal(behind_time(), " info  still\n");
 }
 
@@ -197,6 +242,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_text_line_names_level_event_and_fields, capture, release),
         cmocka_unit_test_setup_teardown(a_json_line_is_one_object, capture, release),
         cmocka_unit_test_setup_teardown(an_event_without_fields_is_a_line, capture, release),
+        cmocka_unit_test_setup_teardown(an_event_brings_its_level_and_its_keys, capture, release),
+        cmocka_unit_test_setup_teardown(what_an_event_does_not_have_is_left_out, capture, release),
         cmocka_unit_test_setup_teardown(the_time_is_utc_with_milliseconds, capture, release),
         cmocka_unit_test_setup_teardown(fields_of_a_level_that_is_off_are_not_evaluated, capture, release),
         cmocka_unit_test_setup_teardown(nothing_a_peer_sends_can_forge_a_line_or_obey_a_terminal, capture,
