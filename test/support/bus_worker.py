@@ -33,7 +33,7 @@ class Run:
         self._frame(ACK)
 
     def head(self, status=200, content_type="application/json"):
-        self._frame(HEAD, json.dumps({"status": status, "contentType": content_type, "contentEncoding": "", "retryAfterMs": -1}).encode())
+        self._frame(HEAD, json.dumps({"status": status, "contentType": content_type, "contentEncoding": ""}).encode())
 
     def data(self, data):
         self._frame(DATA, data)
@@ -41,8 +41,8 @@ class Run:
     def end(self):
         self._frame(END)
 
-    def error(self, outcome, retry_after_ms=-1):
-        self._frame(ERROR, json.dumps({"outcome": outcome, "retryAfterMs": retry_after_ms, "text": "the test says so"}).encode())
+    def error(self, outcome, **members):
+        self._frame(ERROR, json.dumps({"outcome": outcome, "text": "the test says so", **members}).encode())
 
     def ping(self, progress=False):
         self._frame(PING, flags=1 if progress else 0)

@@ -24,6 +24,9 @@ def knobs(circuitBreaker=None, retry=None, base=SHORT, **routing):
 # A breaker that never opens by itself, where a test is not about breakers.
 NO_TRIPS = {"failureThreshold": 100000, "rateThresholdPct": 0}
 
+# Of an engine: a whole answer within milliseconds.
+SWIFT = {"ttft_ms": 2, "tps": 10000}
+
 
 class Asked:
     """What a client saw of one request, buffered or streaming alike."""
