@@ -232,6 +232,28 @@ static void take_no_responder(nats_call *call)
     nats_peer_lose(call->peer);
 }
 
+/* An attempt that we do not have (any more) is still at work: its cancel was lost. A PING names its worker in
+ * its reply subject, "inference.<workerId>.orphan.<controllerId>" behind the prefix. */
+static void stop_stray(const sbx_nats_link *link, const sbx_bus_message *message)
+{
+    char id[SBX_TOKEN_MAX + 1], subject[NATS_SUBJECT_MAX], attempt[NATS_SUBJECT_MAX];
+    size_t end = message->reply.len;
+    sbx_view rest = message->reply;
+    for (int dots = 0; end > 0 && dots < 2; end--)
+        dots += rest.data[end - 1] == '.';
+    rest = sbx_view_slice(rest, 0, end);
+    size_t start = rest.len;
+    while (start > 0 && rest.data[start - 1] != '.')
+        start--;
+    if (!sbx_id_is_token(sbx_view_skip(rest, start)))
+        return;
+    sbx_view_to_cstr(sbx_view_skip(rest, start), id, sizeof id);
+    if (sbx_view_to_cstr(message->subject, attempt, sizeof attempt) != SBX_OK)
+        return;
+    snprintf(subject, sizeof subject, "inference.%s.cancel", id);
+    sbx_bus_publish(link->bus, SBX_BUS_CONTROL, subject, attempt, NULL, 0, NULL, 0);
+}
+
 /* After "response.<controllerId>.". */
 static void take_response(sbx_nats_link *link, sbx_view tail, const sbx_bus_message *message)
 {
@@ -241,11 +263,11 @@ static void take_response(sbx_nats_link *link, sbx_view tail, const sbx_bus_mess
         return;
     }
     nats_call *call = sbx_map_get(&link->calls, tail);
-    if (call == NULL)
-        return; /* cancelled or over: late frames mean nothing */
-    if (message->no_responders)
+    if (call == NULL && message->reply.len > 0)
+        stop_stray(link, message);
+    else if (call != NULL && message->no_responders)
         take_no_responder(call);
-    else
+    else if (call != NULL)
         nats_call_take(call, message->data);
 }
 
