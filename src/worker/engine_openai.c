@@ -133,15 +133,24 @@ static size_t headers_of(const openai_engine *engine, const sbx_engine_request *
     return count;
 }
 
+/* A path comes from the bus: nothing that could end the request line may be in it. */
+static bool is_path(sbx_view path)
+{
+    for (size_t i = 0; i < path.len; i++) {
+        if (path.data[i] <= ' ' || path.data[i] > '~')
+            return false;
+    }
+    return path.len > 0 && path.data[0] == '/';
+}
+
 /* Valid until the next call. */
 static sbx_err target_of(openai_engine *engine, sbx_view path, sbx_view *ret_target)
 {
     char text[PATH_SIZE];
-    sbx_err err = sbx_view_to_cstr(path, text, sizeof(text));
-    if (err != SBX_OK || text[0] != '/')
+    if (!is_path(path) || sbx_view_to_cstr(path, text, sizeof(text)) != SBX_OK)
         return SBX_E_INVALID;
     sbx_buf_clear(&engine->target);
-    err = sbx_url_join(engine->prefix, text, &engine->target);
+    sbx_err err = sbx_url_join(engine->prefix, text, &engine->target);
     *ret_target = sbx_buf_view(&engine->target);
     return err;
 }

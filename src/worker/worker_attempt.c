@@ -286,10 +286,17 @@ void sbx_attempt_take_chunk(sbx_attempt *attempt, uint64_t offset, sbx_view byte
     sbx_attempt_ping(attempt);
 }
 
+/* Over for long, and the controller could have said so. */
+static bool is_forgotten(const sbx_attempt *attempt, sbx_time_ns now)
+{
+    const sbx_worker_node *node = attempt->worker;
+    return attempt->state == SBX_ATTEMPT_ENDED && sbx_bus_is_up(node->bus) &&
+           now - sbx_time_max(attempt->ended_at, node->up_at) >= FORGET_AFTER;
+}
+
 void sbx_attempt_tick(sbx_attempt *attempt, sbx_time_ns now)
 {
-    bool is_ended = attempt->state == SBX_ATTEMPT_ENDED;
-    if (is_ended && now - attempt->ended_at >= FORGET_AFTER)
+    if (is_forgotten(attempt, now))
         sbx_attempt_forget(attempt);
     else if (now - attempt->last_frame_at >= PING_AFTER)
         sbx_attempt_ping(attempt);

@@ -141,6 +141,17 @@ static void an_engine_that_breaks_off_is_reported_behind_what_it_said(void **sta
     assert_int_equal(count_frames(s, SBX_FRAME_DATA), 4); /* the role, three tokens */
 }
 
+static void a_path_that_could_break_the_request_line_is_not_asked(void **state)
+{
+    (void)state;
+    world *w = the_world;
+    run_options options = run_defaults();
+    options.path = "/v1/chat/completions HTTP/1.1";
+    seen *s = world_run(w, &options);
+    world_until(w, world_all_over, 1000);
+    assert_int_equal(s->outcome, SBX_OUTCOME_LOCAL);
+}
+
 /* ---- cancel ---- */
 
 static void a_cancel_stops_the_engine_and_nothing_more_is_sent(void **state)
@@ -350,6 +361,7 @@ int main(void)
         TEST(a_run_that_takes_too_long_is_ended_by_the_worker, world_setup_slow),
         TEST(the_engines_own_error_is_an_answer_not_a_failure, world_setup),
         TEST(an_engine_that_breaks_off_is_reported_behind_what_it_said, world_setup),
+        TEST(a_path_that_could_break_the_request_line_is_not_asked, world_setup_http),
         TEST(a_cancel_stops_the_engine_and_nothing_more_is_sent, world_setup_slow),
         TEST(a_run_behind_its_cancel_does_not_start, world_setup_slow),
         TEST(without_credit_the_worker_waits, world_setup),
