@@ -500,6 +500,8 @@ void sbx_bus_free(sbx_bus *bus)
         sbx_handoff_drain(bus->handoff); /* messages must go before the library does */
     leave_library();
     sbx_handoff_free(bus->handoff);
+    for (int lane = 0; lane < BUS_LANES; lane++)
+        bus_poll_stop(&bus->connections[lane]); /* what was handed out just now may have begun a write */
     park(bus);
     if (open_buses == 0)
         free_parked();
