@@ -102,6 +102,7 @@ def test_nats_server_killed_comes_back_on_its_port_and_no_stream_is_cut():
             for _ in iterator:
                 pass
             assert stream.done and stream.error is None and stream.text == expected
+            stream.close()
         cluster.until_quiet()
         until(lambda: cluster.descriptors() == descriptors, 5, f"{descriptors} descriptors as before")
 

@@ -71,7 +71,9 @@ class Cluster:
                 "nats": {"mode": "embedded", "embedded": {"bind": machines.address(0), "port": 4222,
                                                           "tokenFile": str(folder / "token"), "storeDir": str(folder)}},
                 "controller": {"bindAddress": machines.address(0), "port": 8484},
-                "requestRouting": {"timeoutMs": 4000, "retry": {"retryDelayMs": 20, "maxDelayMs": 50}},
+                "loadBalancing": {"strategy": "round_robin"},
+                "requestRouting": {"timeoutMs": 4000, "retry": {"retryDelayMs": 20, "maxDelayMs": 50},
+                                   "circuitBreaker": {"timeoutMs": 1000}},
                 "discovery": {"heartbeatIntervalMs": 300, "offlineTimeoutMs": 1200}},
         }
         (folder / "token").write_text(secrets.token_hex(12))
