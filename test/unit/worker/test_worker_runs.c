@@ -201,6 +201,20 @@ static void without_credit_the_worker_waits(void **state)
     assert_int_equal(sbx_sim_count_tokens(sbx_view_cstr(content_of(s))), 8);
 }
 
+static void an_engine_whose_answer_has_no_credit_stands_still(void **state)
+{
+    (void)state;
+    world *w = the_world;
+    run_options options = run_defaults();
+    options.credit = 100;
+    seen *s = world_run(w, &options);
+    world_for(w, 150); /* the answer takes 15 ms */
+    assert_true(world_engine_works(w));
+    world_credit(w, s, s->wanted, 100000);
+    world_until(w, world_all_over, 1000);
+    assert_false(world_engine_works(w));
+}
+
 static void a_frame_that_credit_cuts_says_so(void **state)
 {
     (void)state;
@@ -366,6 +380,7 @@ int main(void)
         TEST(a_run_behind_its_cancel_does_not_start, world_setup_slow),
         TEST(without_credit_the_worker_waits, world_setup),
         TEST(without_credit_the_worker_waits, world_setup_http),
+        TEST(an_engine_whose_answer_has_no_credit_stands_still, world_setup),
         TEST(a_frame_that_credit_cuts_says_so, world_setup),
         TEST(a_replay_brings_the_same_frames_again, world_setup),
         TEST(a_replay_of_forgotten_frames_is_refused, world_setup),
