@@ -1,5 +1,6 @@
 """What the scenarios of routing share: short knobs, one way to ask for both buffered and streaming, and looks at
 what each engine and each breaker saw. docs/testing.md shows how to use it."""
+import concurrent.futures
 import json
 import time
 
@@ -136,3 +137,10 @@ def lines(cluster, event=None, **fields):
             if (event is None or entry["event"] == event) and all(entry.get(k) == v for k, v in fields.items()):
                 found.append(entry)
     return found
+
+
+def at_once(cluster, count, width=64, way="buffered", **extra):
+    """`count` requests, `width` of them at a time, each with a text of its own; the answers."""
+    ways = [way] if isinstance(way, str) else way
+    with concurrent.futures.ThreadPoolExecutor(width) as pool:
+        return list(pool.map(lambda i: ask(cluster, ways[i % len(ways)], f"request {i}", **extra), range(count)))
