@@ -13,10 +13,10 @@ signalbox=${1:+$(cd "$OLDPWD" && realpath "$1")}
 cache=$PWD/.cache
 env=$cache/mlx
 work=$(mktemp -d)
-pids=()
+pids=
 
 finish() {
-    for pid in "${pids[@]+"${pids[@]}"}"; do kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; done
+    for pid in $pids; do kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; done
     rm -rf "$work"
 }
 trap finish EXIT
@@ -55,26 +55,59 @@ export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 
 engine=http://127.0.0.1:$(free_port)
 "$env/bin/mlx_lm.server" --model "$model" --host 127.0.0.1 --port "${engine##*:}" >"$work/engine.log" 2>&1 &
-pids+=($!)
+pids="$pids $!"
 answers "$engine/v1/models" || fail "mlx_lm.server did not start"
 direct=$(chat "$engine") || fail "mlx_lm.server did not answer a chat"
 say "the engine alone said: $direct"
 
+end_last() {
+    kill "${pids##* }" 2>/dev/null
+    wait "${pids##* }" 2>/dev/null
+    pids=${pids% *}
+}
+
+# A chat and a stream through the Signalbox at $1, described by $2: the same text as the engine alone gives.
+compare() {
+    local through events
+    answers "$1/routablez" || fail "$2: no eligible worker"
+    through=$(chat "$1") || fail "$2: no chat"
+    [ "$through" = "$direct" ] || fail "$2: the texts differ: $through"
+    events=$(curl -fsS -N -m 60 "$1/v1/chat/completions" -H 'content-type: application/json' \
+        -d "{\"model\":\"$model\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}],\"max_tokens\":16,\"temperature\":0,\"stream\":true}" |
+        grep -c '^data: ') || fail "$2: no stream"
+    say "$2: the same text, and a stream of $events events"
+}
+
 if [ -n "$signalbox" ]; then
-    port=$(free_port)
-    cat >"$work/signalbox.yaml" <<YAML
+    port=$(free_port) bus=$(free_port)
+    cat >"$work/backend.yaml" <<YAML
 cluster: { mode: controller, nats: { mode: "off" }, controller: { port: $port } }
 backends: { mlx: { url: "$engine", model: "$model" } }
 YAML
-    "$signalbox" controller --config "$work/signalbox.yaml" >"$work/signalbox.log" 2>&1 &
-    pids+=($!)
-    answers "http://127.0.0.1:$port/routablez" || fail "Signalbox found no eligible worker"
-    through=$(chat "http://127.0.0.1:$port") || fail "no chat through Signalbox"
-    say "through Signalbox:     $through"
-    [ "$through" = "$direct" ] || fail "the texts differ"
-    events=$(curl -fsS -N -m 60 "http://127.0.0.1:$port/v1/chat/completions" -H 'content-type: application/json' \
-        -d "{\"model\":\"$model\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}],\"max_tokens\":16,\"temperature\":0,\"stream\":true}" |
-        grep -c '^data: ') || fail "no stream through Signalbox"
-    say "a stream through Signalbox: $events events"
+    "$signalbox" controller --config "$work/backend.yaml" >"$work/backend.log" 2>&1 &
+    pids="$pids $!"
+    compare "http://127.0.0.1:$port" "as a backend"
+    end_last
+
+    port=$(free_port)
+    printf 'mlx-%s' "$RANDOM$RANDOM" >"$work/token"
+    cat >"$work/controller.yaml" <<YAML
+cluster:
+  mode: controller
+  controller: { port: $port }
+  nats: { mode: embedded, embedded: { port: $bus, tokenFile: "$work/token" } }
+YAML
+    cat >"$work/worker.yaml" <<YAML
+cluster:
+  mode: worker
+  nats: { mode: external, serverUrl: "nats://127.0.0.1:$bus", tokenFile: "$work/token" }
+  worker: { workerId: mlx, engines: [{ kind: openai, url: "$engine", models: ["$model"] }] }
+YAML
+    "$signalbox" controller --config "$work/controller.yaml" >"$work/controller.log" 2>&1 &
+    pids="$pids $!"
+    "$signalbox" worker --config "$work/worker.yaml" >"$work/worker.log" 2>&1 &
+    pids="$pids $!"
+    compare "http://127.0.0.1:$port" "behind a worker"
+    end_last
 fi
 say ok
