@@ -4,7 +4,7 @@
  * closed it, and by then the number may belong to an HTTP connection, which would never hear of an event
  * again. We poll a duplicate, whose number is ours until we give it back. Also, any thread may attach, so
  * that the first connect need not block the loop; and what is to be written is written at the end of the loop
- * turn, without asking for writability first (docs/decisions/nats-on-the-loop.md).
+ * turn, without asking for writability first (docs/decisions/0008-nats-on-the-loop.md).
  *
  * Threads: nats.c calls these on any thread, with its own lock held. What does not come from the loop's
  * thread goes through the hand-off. */
