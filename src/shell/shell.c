@@ -42,7 +42,7 @@ static void carry_out(sbx_shell *shell, const sbx_action *action)
         sbx_shell_note(shell, action);
         return;
     }
-    assert(!"an action of unknown kind");
+    assert(false); /* an action of unknown kind */
 }
 
 /* ---- events ---- */

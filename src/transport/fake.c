@@ -289,7 +289,7 @@ static void play_step(fake_call *call, const sbx_fake_step *step)
                      step->detail == NULL ? "scripted" : step->detail);
         return;
     }
-    assert(!"a step of unknown kind");
+    assert(false); /* a step of unknown kind */
 }
 
 static void play(void *user)
