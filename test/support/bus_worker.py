@@ -56,11 +56,13 @@ class Run:
 
 
 class BusWorker:
-    def __init__(self, cluster, worker_id, on_run=Run.answer, model=None, max_concurrent=16, beats=True):
+    def __init__(self, cluster, worker_id, on_run=Run.answer, model=None, max_concurrent=16, deaf=False):
+        """deaf: it registers and beats, but nobody listens where its runs arrive."""
         self.cluster, self.id, self.on_run, self.model = cluster, worker_id, on_run, model or cluster.model
         self.max_concurrent, self.boot_id = max_concurrent, secrets.token_hex(8)
-        self.runs, self.cancels, self.beats, self.over = [], [], beats, threading.Event()
+        self.runs, self.cancels, self.beats, self.over = [], [], True, threading.Event()
         self.lock = threading.Lock()
+        until(lambda: cluster.get("/api/cluster/status").json()["busUp"], 10, "the bus is up")
         self.sock = socket.create_connection(("127.0.0.1", cluster.bus_port), timeout=10)
         self.sock.settimeout(None)
         self.input = self.sock.makefile("rb")
@@ -68,7 +70,8 @@ class BusWorker:
         hello = {"auth_token": cluster.token_file.read_text().strip(), "verbose": False, "headers": True, "no_responders": True,
                  "lang": "python", "version": "0", "pedantic": False}
         self._write(b"CONNECT " + json.dumps(hello).encode() + b"\r\nPING\r\n")
-        self._write(f"SUB inference.{worker_id} 1\r\nSUB inference.{worker_id}.> 2\r\nSUB worker.who 3\r\n".encode())
+        for number, subject in enumerate(["worker.who"] if deaf else ["worker.who", f"inference.{worker_id}", f"inference.{worker_id}.>"], 1):
+            self._write(f"SUB {subject} {number}\r\n".encode())
         self.threads = [threading.Thread(target=self._read, daemon=True), threading.Thread(target=self._beat, daemon=True)]
         for thread in self.threads:
             thread.start()

@@ -118,7 +118,10 @@ def isolate(cluster, index):
 
 
 def trip(cluster, index=0, fault="error_500", most=40):
-    """Lets one worker fail until its breaker is open; its orders are cleared afterwards."""
+    """Lets one worker fail until its breaker is open, the others standing aside; its orders are cleared afterwards."""
+    aside = [worker.index for worker in cluster.workers if worker.index != index and breaker(cluster, worker.index)["state"] == "closed"]
+    for other in aside:
+        isolate(cluster, other)
     cluster.worker(index).fault(fault, count=-1)
     for _ in range(most):
         if breaker(cluster, index)["state"] == "open":
@@ -126,6 +129,8 @@ def trip(cluster, index=0, fault="error_500", most=40):
         ask(cluster)
     assert breaker(cluster, index)["state"] == "open", breaker(cluster, index)
     cluster.worker(index).engine.clear_faults()
+    for other in aside:
+        cluster.worker(other).reset()
 
 
 def lines(cluster, event=None, **fields):
