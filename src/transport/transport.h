@@ -38,6 +38,7 @@ typedef struct sbx_transport_events {
     void (*on_fail)(void *user, sbx_outcome outcome, sbx_time_ns retry_after_ns, const char *detail);
 } sbx_transport_events;
 
+/* Borrowed until start returns, but for the bytes of the body. */
 typedef struct sbx_transport_request {
     sbx_view path; /* "/v1/chat/completions" */
     bool streaming;
