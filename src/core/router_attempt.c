@@ -234,8 +234,10 @@ static void report(sbx_router *router, sbx_request *request, sbx_breaker_effect 
     sbx_worker *worker = request->attempt.worker;
     sbx_breaker_change change =
         sbx_breaker_report(&worker->breaker, request->attempt.permit, effect, router->now, &router->rng);
-    if (effect == SBX_EFFECT_FAILURE)
+    if (effect == SBX_EFFECT_FAILURE) {
+        worker->failures++;
         sbx_worker_failed(worker, router->now);
+    }
     sbx_router_breaker_changed(router, request, worker, change);
 }
 
@@ -298,7 +300,6 @@ static void count_failure(sbx_router *router, sbx_request *request, const sbx_cl
                           const sbx_attempt_end *end)
 {
     sbx_worker *worker = request->attempt.worker;
-    worker->failures += row->breaker == SBX_EFFECT_FAILURE;
     request->failed[request->failed_count++] = sbx_worker_ref_of(worker);
     request->timeouts += (row->flags & SBX_CLASS_TIMEOUT) != 0;
     request->overloads += row->worker == SBX_CLASS_WORKER_COOL_DOWN;

@@ -61,7 +61,7 @@ class BusWorker:
         self.cluster, self.id, self.on_run, self.model = cluster, worker_id, on_run, model or cluster.model
         self.max_concurrent, self.boot_id = max_concurrent, secrets.token_hex(8)
         self.runs, self.cancels, self.beats, self.over = [], [], True, threading.Event()
-        self.lock = threading.Lock()
+        self.lock, self.on_frame = threading.Lock(), {}
         until(lambda: cluster.get("/api/cluster/status").json()["busUp"], 10, "the bus is up")
         self.sock = socket.create_connection(("127.0.0.1", cluster.bus_port), timeout=10)
         self.sock.settimeout(None)
@@ -106,7 +106,9 @@ class BusWorker:
         else:
             reply = words[3] if len(words) == 5 else ""
         kind = subject.rsplit(".", 1)[-1]
-        if subject == "worker.who":
+        if subject in self.on_frame:
+            self._take_frame(subject, data)
+        elif subject == "worker.who":
             self.register("worker.heartbeat")
         elif kind == "run":
             run = Run(self, reply, headers, data)
@@ -117,6 +119,22 @@ class BusWorker:
             for run in self.runs:
                 if run.subject == reply:
                     run.cancelled.set()
+
+    def publish_run(self, worker_id, body, headers, on_frame):
+        """Plays the controller: one run for a worker; on_frame gets {"type", "json" or None} of each of its frames."""
+        request_id, data = secrets.token_hex(16), json.dumps(body).encode()
+        subject = f"response.{self.id}.{request_id}.1"
+        self.on_frame[subject] = on_frame
+        headers = {"Sbx-Rid": request_id, "Sbx-Attempt": "1", "Sbx-Path": "/v1/chat/completions", "Sbx-Stream": "0",
+                   "Sbx-Credit": "1000000", **headers}
+        head = ("NATS/1.0\r\n" + "".join(f"{key}: {value}\r\n" for key, value in headers.items()) + "\r\n").encode()
+        self._write(f"SUB {subject} {len(self.on_frame) + 10}\r\n".encode()
+                    + f"HPUB inference.{worker_id}.run {subject} {len(head)} {len(head) + len(data)}\r\n".encode() + head + data + b"\r\n")
+
+    def _take_frame(self, subject, data):
+        kind, length = data[4], len(data) - 16
+        text = data[16:] if length and kind in (HEAD, ERROR) else b""
+        self.on_frame[subject]({"type": kind, "json": json.loads(text) if text else None})
 
     # --- what it says of itself -----------------------------------------------------------
 
