@@ -33,7 +33,7 @@ static const char *engine_name(sbx_engine_state state)
 
 static double to_ms(sbx_time_ns ns)
 {
-    return (double)(ns / SBX_MS(1));
+    return (double)sbx_time_to_ms(ns);
 }
 
 static void add_models(cJSON *object, const sbx_registry *registry, const sbx_worker *worker, size_t count)

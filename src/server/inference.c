@@ -66,7 +66,7 @@ static void on_reply(void *user, const sbx_job_head *head, const sbx_view *piece
 {
     inference *inf = user;
     sbx_reply_headers headers = {0};
-    number_texts texts;
+    number_texts texts = {.retry_count = ""};
     inf->job = NULL;
     add_headers(inf, head, &headers, &texts);
     (void)sbx_http_respond(inf->request, head->status, headers.items, headers.count, pieces, piece_count);
@@ -90,7 +90,7 @@ static void on_open(void *user, const sbx_job_head *head, const sbx_view *pieces
 {
     inference *inf = user;
     sbx_reply_headers headers = {0};
-    number_texts texts;
+    number_texts texts = {.retry_count = ""};
     add_headers(inf, head, &headers, &texts);
     sbx_reply_add(&headers, SBX_VIEW("cache-control"), SBX_VIEW("no-cache, no-transform"));
     sbx_reply_add(&headers, SBX_VIEW("x-accel-buffering"), SBX_VIEW("no"));

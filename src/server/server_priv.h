@@ -36,7 +36,7 @@ typedef void sbx_page_fn(sbx_server *server, sbx_http_request *request, sbx_view
 #undef SBX_ROUTE
 
 /* The client of an inference request left, or its socket took everything that was queued (inference.c). */
-void sbx_inference_on_gone(void *inference);
-void sbx_inference_on_drained(void *inference);
+void sbx_inference_on_gone(void *user);
+void sbx_inference_on_drained(void *user);
 
 #endif

@@ -46,9 +46,8 @@ typedef struct fake_call {
     bool has_waited;   /* for the present step */
     bool is_paused;
     bool is_dying;
-    bool is_playing; /* inside play(): memory stays until it is left */
     bool is_over;
-    sbx_task play;
+    sbx_task play, reap;
     sbx_timer delay;
 } fake_call;
 
@@ -87,44 +86,44 @@ static void *grown(void *array, size_t count, size_t *size, size_t element)
     return moved;
 }
 
-sbx_err sbx_fake_peer_script(sbx_peer *super, const sbx_fake_step *steps, size_t count)
+sbx_err sbx_fake_peer_script(sbx_peer *peer, const sbx_fake_step *steps, size_t count)
 {
-    fake_peer *peer = peer_of(super);
-    sbx_fake_step *copy = SBX_ARENA_ARRAY(&peer->memory, sbx_fake_step, count);
-    script *scripts = grown(peer->scripts, peer->script_count, &peer->script_size, sizeof *scripts);
+    fake_peer *fake = peer_of(peer);
+    sbx_fake_step *copy = SBX_ARENA_ARRAY(&fake->memory, sbx_fake_step, count);
+    script *scripts = grown(fake->scripts, fake->script_count, &fake->script_size, sizeof *scripts);
     if (scripts != NULL)
-        peer->scripts = scripts;
+        fake->scripts = scripts;
     if (copy == NULL || scripts == NULL)
         return SBX_E_NOMEM;
     if (count > 0)
         memcpy(copy, steps, count * sizeof *steps);
-    peer->scripts[peer->script_count++] = (script){.steps = copy, .count = count};
+    fake->scripts[fake->script_count++] = (script){.steps = copy, .count = count};
     return SBX_OK;
 }
 
-void sbx_fake_peer_clear(sbx_peer *super)
+void sbx_fake_peer_clear(sbx_peer *peer)
 {
-    fake_peer *peer = peer_of(super);
-    peer->script_count = 0;
-    peer->next_script = 0;
+    fake_peer *fake = peer_of(peer);
+    fake->script_count = 0;
+    fake->next_script = 0;
 }
 
-void sbx_fake_peer_refuse(sbx_peer *super, sbx_err err)
+void sbx_fake_peer_refuse(sbx_peer *peer, sbx_err err)
 {
-    peer_of(super)->refusal = err;
+    peer_of(peer)->refusal = err;
 }
 
-size_t sbx_fake_peer_call_count(const sbx_peer *super)
+size_t sbx_fake_peer_call_count(const sbx_peer *peer)
 {
-    assert(super->kind == &fake_kind);
-    return ((const fake_peer *)super)->record_count;
+    assert(peer->kind == &fake_kind);
+    return ((const fake_peer *)peer)->record_count;
 }
 
-const sbx_fake_record *sbx_fake_peer_record(const sbx_peer *super, size_t index)
+const sbx_fake_record *sbx_fake_peer_record(const sbx_peer *peer, size_t index)
 {
-    const fake_peer *peer = (const fake_peer *)super;
-    assert(super->kind == &fake_kind && index < peer->record_count);
-    return &peer->records[index];
+    const fake_peer *fake = (const fake_peer *)peer;
+    assert(peer->kind == &fake_kind && index < fake->record_count);
+    return &fake->records[index];
 }
 
 static script next_script(fake_peer *peer)
@@ -199,8 +198,7 @@ static void retire(fake_call *call)
     sbx_list_remove(&call->node);
     sbx_timer_stop(&call->delay);
     sbx_loop_undefer(call->peer->loop, &call->play);
-    if (!call->is_playing)
-        free(call);
+    sbx_loop_defer(call->peer->loop, &call->reap); /* callers up the stack may still look at it */
 }
 
 /* ---- playing the script ---- */
@@ -295,7 +293,6 @@ static void play_step(fake_call *call, const sbx_fake_step *step)
 static void play(void *user)
 {
     fake_call *call = user;
-    call->is_playing = true;
     if (call->is_dying)
         tell_failure(call, SBX_OUTCOME_RESET, /* retry_after: */ -1, "the fake worker died");
     while (!call->is_over) {
@@ -304,9 +301,6 @@ static void play(void *user)
             break;
         play_step(call, step);
     }
-    call->is_playing = false;
-    if (call->is_over)
-        free(call);
 }
 
 static void on_delay(sbx_timer *timer, void *user)
@@ -317,14 +311,14 @@ static void on_delay(sbx_timer *timer, void *user)
     play(call);
 }
 
-void sbx_fake_peer_die(sbx_peer *super)
+void sbx_fake_peer_die(sbx_peer *peer)
 {
-    fake_peer *peer = peer_of(super);
-    SBX_LIST_EACH(node, &peer->calls)
+    fake_peer *fake = peer_of(peer);
+    SBX_LIST_EACH(node, &fake->calls)
     {
         fake_call *call = SBX_CONTAINER_OF(node, fake_call, node);
         call->is_dying = true;
-        sbx_loop_defer(peer->loop, &call->play);
+        sbx_loop_defer(fake->loop, &call->play);
     }
 }
 
@@ -353,6 +347,7 @@ static sbx_err start(sbx_peer *super, const sbx_transport_request *request,
         .user = user,
         .script = next_script(peer),
         .play = {.fn = play, .user = call},
+        .reap = {.fn = free, .user = call},
     };
     sbx_timer_init(&call->delay, peer->loop, on_delay, call);
     sbx_list_push_back(&peer->calls, &call->node);

@@ -313,35 +313,35 @@ static const sbx_http_call_events probe_events = {
     .on_fail = on_probe_fail,
 };
 
-sbx_err sbx_http_peer_get(sbx_peer *super, const char *path, sbx_time_ns timeout_ns, size_t max_body,
+sbx_err sbx_http_peer_get(sbx_peer *peer, const char *path, sbx_time_ns timeout_ns, size_t max_body,
                           sbx_http_probe_fn *done, void *user)
 {
-    http_peer *peer = (http_peer *)super;
-    assert(super->kind == &http_kind);
+    http_peer *http = (http_peer *)peer;
+    assert(peer->kind == &http_kind);
     sbx_view target = {0};
-    sbx_err err = target_of(peer, path, &target);
+    sbx_err err = target_of(http, path, &target);
     if (err != SBX_OK)
         return err;
     http_probe *probe = calloc(1, sizeof *probe + max_body);
     if (probe == NULL)
         return SBX_E_NOMEM;
-    *probe = (http_probe){.peer = peer, .done = done, .user = user, .max_body = max_body};
-    sbx_timer_init(&probe->limit, peer->loop, on_probe_limit, probe);
+    *probe = (http_probe){.peer = http, .done = done, .user = user, .max_body = max_body};
+    sbx_timer_init(&probe->limit, http->loop, on_probe_limit, probe);
     sbx_http_header headers[HEADERS_MAX];
-    size_t count = headers_of(peer, &(sbx_transport_request){.request_id = SBX_VIEW("health")}, headers);
+    size_t count = headers_of(http, &(sbx_transport_request){.request_id = SBX_VIEW("health")}, headers);
     sbx_http_call_params params = {
         .method = "GET",
         .target = target,
         .headers = headers + 1, /* a GET has no content-type */
         .header_count = count - 1,
     };
-    err = sbx_http_call_start(peer->upstream, &params, &probe_events, probe, &probe->call);
+    err = sbx_http_call_start(http->upstream, &params, &probe_events, probe, &probe->call);
     if (err != SBX_OK) {
         free(probe);
         return err;
     }
-    sbx_list_push_back(&peer->probes, &probe->node);
-    sbx_timer_start(&probe->limit, sbx_time_add(sbx_loop_now(peer->loop), timeout_ns));
+    sbx_list_push_back(&http->probes, &probe->node);
+    sbx_timer_start(&probe->limit, sbx_time_add(sbx_loop_now(http->loop), timeout_ns));
     return SBX_OK;
 }
 
