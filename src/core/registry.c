@@ -212,6 +212,11 @@ sbx_view sbx_registry_model_at(const sbx_registry *registry, size_t index)
     return sbx_model_view(&registry->models[registry->listed[index]]);
 }
 
+bool sbx_registry_knows_model(const sbx_registry *registry, sbx_view id)
+{
+    return sbx_map_get(&registry->by_model, id) != NULL;
+}
+
 sbx_worker_info sbx_worker_describe(const sbx_worker *worker, sbx_time_ns now)
 {
     sbx_time_ns retry_in = sbx_breaker_retry_in(&worker->breaker, now);

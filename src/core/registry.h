@@ -47,6 +47,9 @@ const sbx_worker *sbx_registry_find(const sbx_registry *registry, sbx_view id); 
 size_t sbx_registry_model_count(const sbx_registry *registry);
 sbx_view sbx_registry_model_at(const sbx_registry *registry, size_t index);
 
+/* Whether some worker, online or not, claims this very id. */
+bool sbx_registry_knows_model(const sbx_registry *registry, sbx_view id);
+
 /* What may be read of one worker, at a moment. */
 typedef struct sbx_worker_info {
     sbx_worker_ref ref;

@@ -46,6 +46,7 @@ void sbx_http_conn_close(sbx_http_conn *conn)
     conn->server->buffered_bytes -= conn->body.len;
     conn->server->connection_count--;
     conn->phase = SBX_HTTP_CLOSED;
+    conn->server->counts.sent_bytes += sbx_stream_sent(conn->stream);
     sbx_list_remove(&conn->link);
     sbx_timer_stop(&conn->timer);
     sbx_loop_undefer(loop, &conn->flush);
@@ -230,6 +231,7 @@ static void process_input(sbx_http_conn *conn)
 static void on_read(void *user, sbx_view bytes)
 {
     sbx_http_conn *conn = user;
+    conn->server->counts.received_bytes += bytes.len;
     if (conn->phase == SBX_HTTP_LINGER) {
         conn->lingered_bytes += bytes.len;
         if (conn->lingered_bytes > MAX_LINGER_BYTES)
@@ -365,6 +367,7 @@ sbx_err sbx_http_conn_accept(sbx_http_server *server, struct uv_stream_s *listen
     }
     sbx_list_push_back(&server->connections, &conn->link);
     server->connection_count++;
+    server->counts.connections++;
     sbx_http_conn_enter(conn, SBX_HTTP_HEAD); /* the first request is due at once */
     if (server->connection_count > server->options.max_connections + MAX_REFUSED)
         sbx_http_conn_close(conn);

@@ -193,6 +193,14 @@ uint32_t sbx_http_server_answering(const sbx_http_server *server)
     return count;
 }
 
+sbx_http_server_counts sbx_http_server_counts_of(const sbx_http_server *server)
+{
+    sbx_http_server_counts counts = server->counts;
+    SBX_LIST_EACH(node, &server->connections)
+    counts.sent_bytes += sbx_stream_sent(SBX_CONTAINER_OF(node, sbx_http_conn, link)->stream);
+    return counts;
+}
+
 void sbx_http_server_free(sbx_http_server *server)
 {
     if (server == NULL)

@@ -53,6 +53,15 @@ void sbx_http_server_close(sbx_http_server *server);
  * owner polls the latter while draining. */
 uint32_t sbx_http_server_connections(const sbx_http_server *server);
 uint32_t sbx_http_server_answering(const sbx_http_server *server);
+
+/* Totals since the start; bytes are those of the sockets, inside TLS if any. */
+typedef struct sbx_http_server_counts {
+    uint64_t connections;
+    uint64_t received_bytes;
+    uint64_t sent_bytes;
+} sbx_http_server_counts;
+sbx_http_server_counts sbx_http_server_counts_of(const sbx_http_server *server);
+
 void sbx_http_server_free(sbx_http_server *server); /* cuts what is left, on_gone is called for each */
 
 /* ---- one request ---- */

@@ -18,7 +18,8 @@ struct sbx_http_server {
     sbx_list listeners;
     sbx_list connections;
     uint32_t connection_count;
-    uint64_t buffered_bytes; /* bodies of all requests */
+    uint64_t buffered_bytes;       /* bodies of all requests */
+    sbx_http_server_counts counts; /* sent: of connections that are closed */
     bool is_closing;
 };
 

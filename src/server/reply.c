@@ -52,15 +52,28 @@ sbx_view sbx_reply_request_id(sbx_http_request *request, const sbx_id *own)
     return given.len > 0 && given.len <= GIVEN_ID_MAX ? given : sbx_id_view(own);
 }
 
-static void send_text(sbx_server *server, sbx_http_request *request, unsigned status, sbx_view text,
-                      sbx_reply_headers *headers)
+static void send_answer(sbx_server *server, sbx_http_request *request, unsigned status, sbx_view content_type,
+                        sbx_view text, sbx_reply_headers *headers)
 {
     sbx_id id;
     sbx_id_make(&server->rng, &id);
-    sbx_reply_add(headers, SBX_VIEW("content-type"), sbx_view_cstr(content_type_json));
+    sbx_reply_add(headers, SBX_VIEW("content-type"), content_type);
     sbx_reply_add(headers, SBX_VIEW("x-request-id"), sbx_reply_request_id(request, &id));
     sbx_reply_add_cors(server, request, headers);
     (void)sbx_http_respond(request, status, headers->items, headers->count, &text, 1);
+}
+
+static void send_json(sbx_server *server, sbx_http_request *request, unsigned status, sbx_view text,
+                      sbx_reply_headers *headers)
+{
+    send_answer(server, request, status, sbx_view_cstr(content_type_json), text, headers);
+}
+
+void sbx_reply_text(sbx_server *server, sbx_http_request *request, unsigned status, sbx_view content_type,
+                    sbx_view text)
+{
+    sbx_reply_headers headers = {0};
+    send_answer(server, request, status, content_type, text, &headers);
 }
 
 void sbx_reply_put(cJSON *object, const char *name, sbx_view value)
@@ -79,7 +92,7 @@ void sbx_reply_json(sbx_server *server, sbx_http_request *request, unsigned stat
         sbx_reply_error(server, request, SBX_API_INTERNAL_ERROR, "out of memory");
         return;
     }
-    send_text(server, request, status, sbx_view_cstr(text), &headers);
+    send_json(server, request, status, sbx_view_cstr(text), &headers);
     cJSON_free(text);
 }
 
@@ -96,7 +109,7 @@ static void send_error(sbx_server *server, sbx_http_request *request, const sbx_
                        sbx_reply_headers *headers)
 {
     sbx_view text = error_text(server, body);
-    send_text(server, request, (unsigned)sbx_api_error_status(body->error), text, headers);
+    send_json(server, request, (unsigned)sbx_api_error_status(body->error), text, headers);
 }
 
 void sbx_reply_error(sbx_server *server, sbx_http_request *request, sbx_api_error error, const char *message)

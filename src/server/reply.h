@@ -29,6 +29,10 @@ void sbx_reply_add_cors(const sbx_server *server, sbx_http_request *request, sbx
 /* Adds a string member; one that is no C string (it holds a NUL) is left out. */
 void sbx_reply_put(struct cJSON *object, const char *name, sbx_view value);
 
+/* A whole answer of some type, with the headers that every answer of ours has. */
+void sbx_reply_text(sbx_server *server, sbx_http_request *request, unsigned status, sbx_view content_type,
+                    sbx_view text);
+
 /* Takes the tree. 500 when it cannot be printed. */
 void sbx_reply_json(sbx_server *server, sbx_http_request *request, unsigned status, struct cJSON *tree);
 

@@ -80,8 +80,17 @@ static sbx_err send_request(sbx_job *job, const sbx_action *action)
     return peer->kind->start(peer, &request, &transport_events, job, &job->attempt.call);
 }
 
+static void count_start(sbx_job *job, const sbx_action *action)
+{
+    sbx_metrics *metrics = &job->shell->metrics;
+    job->counted_model = sbx_metrics_model(metrics, action->start.model);
+    if (action->start.attempt.number == 1)
+        sbx_histogram_add(&metrics->queue_wait, sbx_shell_now(job->shell) - job->submitted_at);
+}
+
 void sbx_attempt_on_start(sbx_job *job, const sbx_action *action)
 {
+    count_start(job, action);
     sbx_timer_stop(&job->tail); /* of the attempt before: it must not end this one */
     sbx_attempt_drop(&job->attempt);
     job->attempt = (sbx_attempt){.ref = action->start.attempt, .worker = action->start.worker};
@@ -154,6 +163,7 @@ static void collect(sbx_job *job, sbx_view bytes)
 void sbx_attempt_on_commit(sbx_job *job, const sbx_action *action)
 {
     job->meta = action->commit.meta;
+    sbx_histogram_add(&job->shell->metrics.first_content, sbx_shell_now(job->shell) - job->submitted_at);
     collect(job, sbx_buf_view(&job->attempt.answer.held));
 }
 

@@ -62,6 +62,7 @@ sbx_err sbx_job_submit(sbx_shell *shell, const sbx_job_params *params, const sbx
         .params = *params,
         .events = events,
         .user = user,
+        .submitted_at = sbx_shell_now(shell),
         .submit = {.fn = on_submit, .user = job},
         .release = {.fn = on_release, .user = job},
         .attempt.is_ended = true,
@@ -94,11 +95,32 @@ static void end(sbx_job *job)
     sbx_loop_defer(job->shell->loop, &job->release);
 }
 
+/* The client's word for a model is a label only where the registry has that name too. */
+static uint32_t model_of(const sbx_job *job, const sbx_action *action)
+{
+    sbx_view asked = job->params.request->model;
+    if (action->end.meta.attempts > 0)
+        return job->counted_model;
+    return sbx_registry_knows_model(sbx_router_registry(job->shell->router), asked)
+               ? sbx_metrics_model(&job->shell->metrics, asked)
+               : SBX_METRICS_OTHER;
+}
+
+static void count_end(sbx_job *job, const sbx_action *action)
+{
+    sbx_shell *shell = job->shell;
+    sbx_router_counts counts = sbx_router_counts_of(shell->router);
+    sbx_metrics_take_end(&shell->metrics, model_of(job, action), job->params.request->stream,
+                         sbx_shell_now(shell) - job->submitted_at, action);
+    sbx_metrics_check(&shell->metrics, &counts);
+}
+
 void sbx_job_on_end(sbx_job *job, const sbx_action *action)
 {
     if (job->is_over)
         return;
     sbx_shell_note_end(job, action);
+    count_end(job, action);
     sbx_attempt_flush(job); /* what came before the end goes out before it */
     if (job->events != NULL)
         sbx_job_reply(job, action);

@@ -161,6 +161,7 @@ static sbx_view worker_id_of(const sbx_shell *shell, sbx_worker_ref ref)
 void sbx_shell_note(sbx_shell *shell, const sbx_action *action)
 {
     const sbx_job *job = action->owner;
+    sbx_metrics_take_note(&shell->metrics, action);
     if (!sbx_log_is_on(rows[action->note.note].level))
         return;
     rows[action->note.note].log(&(facts){

@@ -137,7 +137,10 @@ sbx_err sbx_shell_new(sbx_loop *loop, const sbx_shell_options *options, sbx_shel
     sbx_buf_init(&shell->scratch, 1 << 20);
     sbx_buf_init(&shell->message, 1 << 16);
     sbx_timer_init(&shell->tick, loop, on_tick, shell);
-    sbx_err err = sbx_workers_init(shell);
+    sbx_err err = sbx_metrics_init(
+        &shell->metrics, (sbx_siphash_key){.k0 = sbx_rng_next(&shell->rng), .k1 = sbx_rng_next(&shell->rng)});
+    if (err == SBX_OK)
+        err = sbx_workers_init(shell);
     if (err == SBX_OK)
         err = make_ring(shell);
     if (err == SBX_OK)
@@ -158,6 +161,7 @@ void sbx_shell_free(sbx_shell *shell)
     sbx_timer_stop(&shell->tick);
     sbx_workers_deinit(shell);
     sbx_router_free(shell->router);
+    sbx_metrics_deinit(&shell->metrics);
     sbx_buf_deinit(&shell->scratch);
     sbx_buf_deinit(&shell->message);
     free(shell->waiting);
@@ -182,4 +186,9 @@ uint32_t sbx_shell_job_count(const sbx_shell *shell)
 bool sbx_shell_bus_is_up(const sbx_shell *shell)
 {
     return shell->bus_is_up;
+}
+
+const sbx_metrics *sbx_shell_metrics(const sbx_shell *shell)
+{
+    return &shell->metrics;
 }

@@ -54,6 +54,9 @@ bool sbx_shell_bus_is_up(const sbx_shell *shell);
 
 /* ---- for the server's pages ---- */
 
+/* shell/metrics.h */
+const struct sbx_metrics *sbx_shell_metrics(const sbx_shell *shell);
+
 sbx_router *sbx_shell_router(sbx_shell *shell);
 sbx_time_ns sbx_shell_now(const sbx_shell *shell);
 uint32_t sbx_shell_job_count(const sbx_shell *shell);

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "shell/answer.h"
 #include "shell/job.h"
+#include "shell/metrics.h"
 #include "shell/shell.h"
 
 struct sbx_shell {
@@ -30,6 +31,8 @@ struct sbx_shell {
     sbx_nats_link *link;
     bool bus_is_up;
 
+    sbx_metrics metrics;
+
     sbx_buf scratch; /* the JSON being written for an answer */
     sbx_buf message; /* the sentence in it */
 };
@@ -52,6 +55,8 @@ struct sbx_job {
     sbx_task submit;  /* the first event, at the end of the turn in which the job came */
     sbx_task release; /* frees the job, at the end of the turn in which it ended */
     sbx_request_ref ref;
+    sbx_time_ns submitted_at;
+    uint32_t counted_model; /* of its last attempt, in the metrics */
     sbx_attempt attempt;
     sbx_timer tail;         /* after [DONE] the answer's end is awaited this long, and no longer */
     bool is_open;           /* the head of a stream went out */
