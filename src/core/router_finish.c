@@ -71,6 +71,7 @@ void sbx_router_end_cancelled(sbx_router *router, sbx_request *request)
     sbx_action *action = push_end(router, SBX_ACTION_FAIL, request, SBX_END_CANCELLED);
     action->end.error = SBX_API_CLIENT_CLOSED_REQUEST;
     action->end.http_status = 499;
+    action->end.last_outcome = SBX_OUTCOME_CANCELLED;
     finish(router, request, SBX_END_CANCELLED);
 }
 
