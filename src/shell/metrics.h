@@ -45,7 +45,7 @@ typedef struct sbx_metrics {
 sbx_err sbx_metrics_init(sbx_metrics *metrics, sbx_siphash_key seed);
 void sbx_metrics_deinit(sbx_metrics *metrics);
 
-void sbx_metrics_take_note(sbx_metrics *metrics, const sbx_action *note);
+void sbx_metrics_take_note(sbx_metrics *metrics, const sbx_action *action);
 
 /* The model's index; a name that is not counted yet gets one. The caller has it from the registry. */
 uint32_t sbx_metrics_model(sbx_metrics *metrics, sbx_view model);
