@@ -163,9 +163,11 @@ static void kill_orphans(sbx_guard *guard)
 
 static void tell_lost(sbx_guard *guard)
 {
-    while (!sbx_list_is_empty(&guard->children)) {
-        guard_child *child = SBX_CONTAINER_OF(sbx_list_pop_front(&guard->children), guard_child, node);
+    SBX_LIST_EACH(node, &guard->children)
+    {
+        guard_child *child = SBX_CONTAINER_OF(node, guard_child, node);
         const sbx_guard_events *watch = child->watch;
+        sbx_list_remove(node);
         free(child);
         if (watch != NULL && watch->on_lost != NULL)
             watch->on_lost(watch->user);
@@ -259,20 +261,20 @@ sbx_err sbx_guard_spawn(sbx_guard *guard, char *const argv[], char *const env_ex
     return SBX_OK;
 }
 
-sbx_err sbx_guard_watch(sbx_guard *guard, uint32_t number, const sbx_guard_events *events)
+sbx_err sbx_guard_watch(sbx_guard *guard, uint32_t child, const sbx_guard_events *events)
 {
-    guard_child *child = find(guard, number);
-    if (child == NULL)
+    guard_child *found = find(guard, child);
+    if (found == NULL)
         return SBX_E_NOT_FOUND;
-    child->watch = events;
+    found->watch = events;
     return SBX_OK;
 }
 
-sbx_err sbx_guard_kill(sbx_guard *guard, uint32_t number, int signal)
+sbx_err sbx_guard_kill(sbx_guard *guard, uint32_t child, int signal)
 {
     if (guard->socket < 0)
         return SBX_E_CLOSED;
-    guard_record r = {.kind = GUARD_KILL, .child = number, .a = signal};
+    guard_record r = {.kind = GUARD_KILL, .child = child, .a = signal};
     return guard_write(guard->socket, &r, NULL);
 }
 
@@ -295,8 +297,11 @@ void sbx_guard_free(sbx_guard *guard)
         return;
     close_socket(guard);
     wait_for_end(guard);
-    while (!sbx_list_is_empty(&guard->children))
-        free(SBX_CONTAINER_OF(sbx_list_pop_front(&guard->children), guard_child, node));
+    SBX_LIST_EACH(node, &guard->children)
+    {
+        sbx_list_remove(node);
+        free(SBX_CONTAINER_OF(node, guard_child, node));
+    }
     sbx_buf_deinit(&guard->input);
     free(guard);
 }

@@ -83,7 +83,7 @@ static sbx_err take_token(nats_files *files, const char *token, sbx_errinfo *ret
     if (strlen(token) > NATS_TOKEN_MAX || !is_plain(token, LETTERS "-_"))
         return sbx_errinfo_set(reterr_info, SBX_E_INVALID, 0,
                                "the bus token must be 1 to %d letters, digits, - or _", NATS_TOKEN_MAX);
-    strcpy(files->token, token);
+    memcpy(files->token, token, strlen(token) + 1);
     return SBX_OK;
 }
 
@@ -111,7 +111,7 @@ sbx_err nats_files_make(nats_files *files, const sbx_nats_server_options *option
     *files = (nats_files){.port = options->port};
     if (strlen(host) >= sizeof files->host || !is_plain(host, LETTERS "-_.:"))
         return sbx_errinfo_set(reterr_info, SBX_E_INVALID, 0, "the address to bind is not valid");
-    strcpy(files->host, host);
+    memcpy(files->host, host, strlen(host) + 1);
     sbx_err err = take_program(files, options->program, reterr_info);
     if (err == SBX_OK)
         err = take_token(files, options->token, reterr_info);

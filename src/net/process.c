@@ -76,16 +76,33 @@ static void run(const sbx_process_spec *spec)
     _exit(EXIT_CANNOT_RUN);
 }
 
+/* Exec closes the child's end, and so does its end. */
+static void wait_for_exec(int pipe_end)
+{
+    char unused;
+    while (read(pipe_end, &unused, 1) < 0 && errno == EINTR)
+        continue;
+}
+
 sbx_err sbx_process_start(const sbx_process_spec *spec, pid_t *ret_pid)
 {
+    int ends[2];
     pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid < 0)
+    if (pipe(ends) != 0)
         return SBX_E_IO;
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+    pid_t pid = fork();
     if (pid == 0) {
         sbx_platform_die_with(parent);
         run(spec);
     }
+    close(ends[1]);
+    if (pid > 0)
+        wait_for_exec(ends[0]);
+    close(ends[0]);
+    if (pid < 0)
+        return SBX_E_IO;
     *ret_pid = pid;
     return SBX_OK;
 }

@@ -285,8 +285,10 @@ static void send_late_cancels(sbx_nats_link *link)
 {
     char subject[NATS_SUBJECT_MAX];
     sbx_time_ns now = sbx_loop_now(link->loop);
-    while (!sbx_list_is_empty(&link->late_cancels)) {
-        late_cancel *late = SBX_CONTAINER_OF(sbx_list_pop_front(&link->late_cancels), late_cancel, node);
+    SBX_LIST_EACH(node, &link->late_cancels)
+    {
+        late_cancel *late = SBX_CONTAINER_OF(node, late_cancel, node);
+        sbx_list_remove(node);
         snprintf(subject, sizeof subject, "inference.%s.cancel", late->worker_id);
         if (now < late->until)
             sbx_bus_publish(link->bus, SBX_BUS_CONTROL, subject, late->subject, NULL, 0, NULL, 0);
@@ -356,7 +358,7 @@ static void init(sbx_nats_link *link, sbx_loop *loop, const sbx_nats_link_option
     link->ping_interval_ns = options->ping_interval_ns;
     link->credit_bytes = options->credit_bytes;
     link->up_at = INT64_MIN / 2;
-    strcpy(link->controller_id, options->controller_id);
+    memcpy(link->controller_id, options->controller_id, strlen(options->controller_id) + 1);
     sbx_map_init(&link->peers, map_seed, PEERS_MAX);
     sbx_map_init(&link->calls, map_seed, NATS_CALLS_MAX);
     sbx_list_init(&link->doomed);

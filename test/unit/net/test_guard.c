@@ -143,6 +143,19 @@ typedef struct started {
     told told;
 } started;
 
+static pid_t running_controller; /* ended also when a test fails */
+
+static int end_running_controller(void **state)
+{
+    (void)state;
+    if (running_controller > 0) {
+        kill(running_controller, SIGKILL);
+        waitpid(running_controller, NULL, 0);
+    }
+    running_controller = 0;
+    return 0;
+}
+
 static void start_controller(started *s, char *const child_argv[])
 {
     int fds[2];
@@ -152,6 +165,7 @@ static void start_controller(started *s, char *const child_argv[])
         close(fds[0]);
         run_controller(fds[1], child_argv);
     }
+    running_controller = s->controller;
     close(fds[1]);
     s->pipe = fds[0];
     assert_int_equal(read(s->pipe, &s->told, sizeof s->told), sizeof s->told);
@@ -163,8 +177,7 @@ static void start_controller(started *s, char *const child_argv[])
 
 static void end_controller(started *s)
 {
-    kill(s->controller, SIGKILL);
-    waitpid(s->controller, NULL, 0);
+    end_running_controller(NULL);
     close(s->pipe);
 }
 
@@ -408,10 +421,12 @@ int main(int argc, char *argv[])
     if (uv_exepath(self_path, &size) != 0)
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_child_survives_a_kill_of_the_controller),
-        cmocka_unit_test(children_that_ignore_term_are_killed_within_a_second),
-        cmocka_unit_test(when_the_guard_is_killed_the_controller_ends_its_children),
-        cmocka_unit_test(ctrl_c_reaches_only_the_controller),
+        cmocka_unit_test_teardown(no_child_survives_a_kill_of_the_controller, end_running_controller),
+        cmocka_unit_test_teardown(children_that_ignore_term_are_killed_within_a_second,
+                                  end_running_controller),
+        cmocka_unit_test_teardown(when_the_guard_is_killed_the_controller_ends_its_children,
+                                  end_running_controller),
+        cmocka_unit_test_teardown(ctrl_c_reaches_only_the_controller, end_running_controller),
 #define T(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
         T(a_child_starts_clean),
         T(a_signal_is_reported),
