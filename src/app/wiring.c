@@ -222,6 +222,7 @@ static sbx_err add_backend(const sbx_config *config, const sbx_config_backend *b
                    .models = models,
                    .model_count = backend->models.count,
                    .weight = backend->weight,
+                   .asks_for_usage = backend->stream_usage == SBX_CONFIG_STREAM_USAGE_ON,
                    .health_path = backend->health_path,
                    .health_interval_ns = ms(backend->health_check_interval_ms),
                });

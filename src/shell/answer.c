@@ -127,6 +127,11 @@ static sbx_outcome bytes_of(sbx_answer *answer, const sbx_sse_event *event, sbx_
     return SBX_OUTCOME_OK;
 }
 
+static bool is_usage_only(const sbx_delta *delta)
+{
+    return (delta->flags & SBX_DELTA_USAGE) != 0 && (delta->flags & SBX_DELTA_NO_CHOICES) != 0;
+}
+
 static sbx_outcome chunk_of(sbx_answer *answer, const sbx_sse_event *event, sbx_answer_chunk *ret_chunk)
 {
     *ret_chunk = (sbx_answer_chunk){.flags = SBX_CHUNK_SILENT, .is_comment = true};
@@ -145,6 +150,8 @@ static sbx_outcome chunk_of(sbx_answer *answer, const sbx_sse_event *event, sbx_
         answer->saw_done = true;
         return SBX_OUTCOME_OK;
     }
+    if (answer->hides_usage && is_usage_only(&delta))
+        return SBX_OUTCOME_OK;
     return bytes_of(answer, event, &ret_chunk->bytes);
 }
 

@@ -17,8 +17,9 @@ enum {
 typedef struct sbx_answer {
     sbx_endpoint endpoint;
     bool wants_stream;
-    bool is_stream;  /* status 200 and text/event-stream */
-    unsigned status; /* 0: no head yet */
+    bool hides_usage; /* we asked for it, not the client: the chunk that holds nothing else stays here */
+    bool is_stream;   /* status 200 and text/event-stream */
+    unsigned status;  /* 0: no head yet */
     sbx_time_ns retry_after_ns;
     char content_type[SBX_ANSWER_TYPE_MAX + 1];
     sbx_buf body;         /* not a stream: the answer, whole at the end */
@@ -33,7 +34,8 @@ typedef struct sbx_answer {
 /* One chunk of a stream, as the router and the client see it. */
 typedef struct sbx_answer_chunk {
     uint32_t flags; /* SBX_CHUNK_... of core/router.h */
-    sbx_view bytes; /* to forward: a whole event; empty for [DONE], which is written at the end */
+    sbx_view bytes; /* to forward: a whole event; empty for [DONE], which is written at the end, and for
+                       hidden usage */
     bool is_comment;
 } sbx_answer_chunk;
 

@@ -45,15 +45,23 @@ static void give_up(sbx_job *job, sbx_outcome outcome)
 
 /* ---- actions ---- */
 
-static sbx_err edit_body(sbx_job *job, sbx_view model, sbx_view pieces[SBX_SPLICE_MAX_PIECES],
+/* Whether this attempt's stream is asked for token counts that the client did not ask for. */
+static bool adds_usage(const sbx_job *job, const sbx_peer *peer)
+{
+    return peer->asks_for_usage && job->params.request->stream && !job->params.request->wants_usage;
+}
+
+static sbx_err edit_body(sbx_job *job, const sbx_action *action, sbx_view pieces[SBX_SPLICE_MAX_PIECES],
                          size_t *ret_count)
 {
     sbx_splice splice;
     size_t total = 0;
     sbx_splice_init(&splice, job->params.body);
-    sbx_err err = sbx_splice_model(&splice, job->params.request, model, job->params.arena);
+    sbx_err err = sbx_splice_model(&splice, job->params.request, action->start.model, job->params.arena);
     if (err == SBX_OK)
         err = sbx_splice_drop_session(&splice, job->params.request);
+    if (err == SBX_OK && adds_usage(job, action->start.peer))
+        err = sbx_splice_include_usage(&splice, job->params.request);
     if (err == SBX_OK)
         *ret_count = sbx_splice_pieces(&splice, pieces, &total);
     return err;
@@ -63,7 +71,7 @@ static sbx_err send_request(sbx_job *job, const sbx_action *action)
 {
     sbx_view pieces[SBX_SPLICE_MAX_PIECES];
     size_t count = 0;
-    sbx_err err = edit_body(job, action->start.model, pieces, &count);
+    sbx_err err = edit_body(job, action, pieces, &count);
     if (err != SBX_OK)
         return err;
     sbx_peer *peer = action->start.peer;
@@ -96,6 +104,7 @@ void sbx_attempt_on_start(sbx_job *job, const sbx_action *action)
     job->attempt = (sbx_attempt){.ref = action->start.attempt, .worker = action->start.worker};
     sbx_answer_init(&job->attempt.answer, job->params.endpoint, job->params.request->stream,
                     job->shell->options.max_response_bytes);
+    job->attempt.answer.hides_usage = adds_usage(job, action->start.peer);
     if (job->events == NULL)
         return; /* the client left in this very turn; the router hears of it next */
     sbx_err err = send_request(job, action);

@@ -89,6 +89,11 @@ static void log_retry_scheduled(const facts *f)
             .outcome = sbx_outcome_name(f->outcome), .delay = f->delay);
 }
 
+static void log_request_queued(const facts *f)
+{
+    sbx_log(request_queued, .request_id = f->request_id, .attempt = f->attempt, .at_most = f->delay);
+}
+
 static void log_session_moved(const facts *f)
 {
     sbx_log(session_moved, .request_id = f->request_id, .worker = f->worker);

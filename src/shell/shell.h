@@ -43,6 +43,7 @@ typedef struct sbx_backend_options {
     const sbx_view *models; /* none: asked from the backend by its health check */
     size_t model_count;
     uint32_t weight;
+    bool asks_for_usage; /* stream_usage: on */
     const char *health_path;
     sbx_time_ns health_interval_ns;
 } sbx_backend_options;

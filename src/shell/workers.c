@@ -96,6 +96,7 @@ static void on_worker(void *user, const sbx_bus_worker *message)
         sbx_log(worker_refused, .worker = message->worker_id, .why = sbx_err_text(err));
         return;
     }
+    worker->peer->asks_for_usage = message->stream_usage == SBX_BUS_USAGE_ON;
     sbx_shell_step(shell, &(sbx_event){
                               .kind = SBX_EVENT_WORKER_SEEN,
                               .seen =
@@ -199,6 +200,7 @@ sbx_err sbx_shell_add_backend(sbx_shell *shell, const sbx_backend_options *optio
         sbx_backend_free(backend);
         return err;
     }
+    backend->peer->asks_for_usage = options->asks_for_usage;
     sbx_list_push_back(&shell->backends, &backend->node);
     sbx_backend_report(backend);
     sbx_backend_watch(backend);

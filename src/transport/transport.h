@@ -68,6 +68,7 @@ typedef struct sbx_transport_kind {
 
 struct sbx_peer {
     const sbx_transport_kind *kind;
+    bool asks_for_usage; /* the shell's: streams are asked for token counts (stream_usage: on) */
 };
 
 struct sbx_transport_call {

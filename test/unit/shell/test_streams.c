@@ -180,6 +180,58 @@ static void a_client_that_asks_gets_metadata_in_a_last_chunk(void **state)
     rig_close(&r);
 }
 
+#define USAGE "data: {\"choices\":[],\"usage\":{\"completion_tokens\":17}}\n\n"
+#define ASK_USAGE                                                                                            \
+    "{\"model\":\"sim\",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"messages\":[{"         \
+    "\"role\":"                                                                                              \
+    "\"user\",\"content\":\"x\"}]}"
+
+static void usage_is_asked_for_where_told_and_kept_from_clients_who_did_not(void **state)
+{
+    static const struct {
+        bool asks_for_usage;
+        const char *ask;
+        const char *wanted;
+    } cases[] = {
+        {false, ASK_STREAM, HELLO STOP USAGE DONE}, /* what an engine says unasked is the engine's word */
+        {true, ASK_STREAM, HELLO STOP DONE},
+        {true, ASK_USAGE, HELLO STOP USAGE DONE},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        rig r;
+        client c = {0};
+        rig_init(&r);
+        rig_open(&r, 1);
+        r.peer->asks_for_usage = cases[i].asks_for_usage;
+        RIG_SCRIPT(&r, ACCEPT, HEAD_SSE, DATA(HELLO STOP USAGE DONE), END);
+        client_ask(&r, &c, cases[i].ask, /* change: */ NULL);
+        rig_run_until(&r, rig_is_over, &c, 1000);
+        client_expect_bytes(&c, cases[i].wanted);
+        sbx_view body = sbx_fake_peer_record(r.peer, 0)->body;
+        bool has_option = sbx_view_contains(body, SBX_VIEW("\"stream_options\":{\"include_usage\":true}"));
+        assert_int_equal(has_option, cases[i].asks_for_usage);
+        client_forget(&c);
+        rig_close(&r);
+    }
+}
+
+static void a_buffered_request_is_not_asked_for_usage(void **state)
+{
+    rig r;
+    client c = {0};
+    (void)state;
+    rig_init(&r);
+    rig_open(&r, 1);
+    r.peer->asks_for_usage = true;
+    RIG_SCRIPT(&r, ACCEPT, HEAD_JSON(200), DATA(GOOD), END);
+    client_ask(&r, &c, ASK, /* change: */ NULL);
+    rig_run_until(&r, rig_is_over, &c, 1000);
+    assert_true(sbx_view_eq_cstr(sbx_fake_peer_record(r.peer, 0)->body, ASK));
+    client_forget(&c);
+    rig_close(&r);
+}
+
 /* ---- before the commit ---- */
 
 static void a_failure_before_content_is_replaced_unseen(void **state)
@@ -413,6 +465,8 @@ int main(void)
         cmocka_unit_test(more_pieces_than_fit_one_write_are_all_sent),
         cmocka_unit_test(a_stream_without_content_is_complete_all_the_same),
         cmocka_unit_test(a_client_that_asks_gets_metadata_in_a_last_chunk),
+        cmocka_unit_test(usage_is_asked_for_where_told_and_kept_from_clients_who_did_not),
+        cmocka_unit_test(a_buffered_request_is_not_asked_for_usage),
         cmocka_unit_test(a_failure_before_content_is_replaced_unseen),
         cmocka_unit_test(a_stream_that_says_nothing_of_use_is_given_up_at_the_limit),
         cmocka_unit_test(no_content_in_time_goes_elsewhere),
