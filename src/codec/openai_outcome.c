@@ -67,6 +67,46 @@ bool sbx_answer_is_context_exceeded(sbx_view body)
     return MENTIONS_ANY(body, texts);
 }
 
+/* The first number behind the text, at most a few words further on; 0: none. */
+static uint64_t number_behind(sbx_view body, const char *text)
+{
+    enum {
+        WORDS = 24
+    };
+    sbx_view wanted = sbx_view_cstr(text);
+    for (size_t at = 0; at + wanted.len <= body.len; at++) {
+        if (!sbx_view_eq_nocase(sbx_view_slice(body, at, wanted.len), wanted))
+            continue;
+        sbx_view near = sbx_view_slice(body, at + wanted.len, WORDS);
+        size_t start = 0, end;
+        while (start < near.len && (near.data[start] < '0' || near.data[start] > '9'))
+            start++;
+        sbx_view rest = sbx_view_skip(body, at + wanted.len + start);
+        for (end = 0; end < rest.len && rest.data[end] >= '0' && rest.data[end] <= '9';)
+            end++;
+        uint64_t number = 0;
+        return sbx_view_to_u64(sbx_view_slice(rest, 0, end), UINT32_MAX, &number) == SBX_OK ? number : 0;
+    }
+    return 0;
+}
+
+uint64_t sbx_answer_context_limit(sbx_view body)
+{
+    static const char *const texts[] = {
+        "\"n_ctx\"",                 /* llama.cpp */
+        "maximum context length is", /* OpenAI, vLLM */
+        "available context size",
+        "context window of",
+        "context length of",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        uint64_t limit = number_behind(sbx_view_slice(body, 0, SEARCHED_BYTES), texts[i]);
+        if (limit > 0)
+            return limit;
+    }
+    return 0;
+}
+
 static sbx_outcome client_error(unsigned status, sbx_view body)
 {
     switch (status) {

@@ -71,6 +71,8 @@ void sbx_delta_classify(sbx_view data, sbx_delta *ret_delta);
 bool sbx_answer_is_busy(sbx_view body);
 bool sbx_answer_is_model_missing(sbx_view body);
 bool sbx_answer_is_context_exceeded(sbx_view body);
+/* How many tokens the context has, where such an answer says so; 0 when it does not. */
+uint64_t sbx_answer_context_limit(sbx_view body);
 
 /* DESIGN 5's table. 2xx is OK (the body is sbx_answer_check's business). */
 sbx_outcome sbx_answer_outcome(unsigned status, bool has_retry_after, sbx_view body);
