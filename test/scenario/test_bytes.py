@@ -122,3 +122,14 @@ def test_the_engine_gets_the_headers_of_the_contract_and_never_the_client_s_key(
     assert request.header("traceparent").split("-")[1] == trace.split("-")[1]
     assert CLIENT_KEY.encode() not in request.raw_head
     assert request.values("cookie") == [] and request.values("x-forwarded-for") == []
+
+
+def test_usage_is_asked_for_where_the_configuration_says_so_and_nothing_else_changes():
+    with RecordingEngine() as engine, TestCluster(
+            kind="http", engines=[engine], model="rec", config={"backends": {"w0": {"stream_usage": "on"}}}) as cluster:
+        body = b'{"messages":[{"role":"user","content":"hi"}], "stream":true,"model":"rec"}'
+        assert cluster.post("/v1/chat/completions", body, {"content-type": "application/json"}).status == 200
+        got = engine.inference[-1].body
+        edited = json.loads(got)
+        assert edited.pop("stream_options") == {"include_usage": True}
+        assert edited == json.loads(body)
