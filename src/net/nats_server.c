@@ -14,7 +14,7 @@ enum {
     READY_LIMIT_MS = 5000, /* then it is killed and started again */
     FIRST_RESTART_MS = 10,
     LAST_RESTART_MS = 2000,
-    STEADY_MS = 10000 /* ran that long: the next restart is a first one again */
+    STEADY_MS = 1000 /* ran that long: the next restart is a first one again */
 };
 
 struct sbx_nats_server {

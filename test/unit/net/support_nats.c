@@ -10,6 +10,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 static void fail(const char *what)
 {
@@ -26,6 +29,9 @@ static void pause_ms(long ms)
 static void run_server(const support_nats *server)
 {
     char port[16];
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that crashes leaves none behind */
+#endif
     snprintf(port, sizeof port, "%d", server->port == 0 ? -1 : (int)server->port);
     int null = open("/dev/null", O_RDWR);
     dup2(null, 1);
