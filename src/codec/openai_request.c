@@ -139,6 +139,8 @@ static sbx_err read_stream(parse *p)
         return SBX_OK;
     if (sbx_json_to_bool(value, &p->request->stream) != SBX_OK)
         return refuse(p, "stream", value, "true or false");
+    /* There is nothing to stream elsewhere; engines do not look at it there. */
+    p->request->stream = p->request->stream && p->request->endpoint <= SBX_ENDPOINT_COMPLETIONS;
     return SBX_OK;
 }
 

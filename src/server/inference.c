@@ -246,3 +246,15 @@ void sbx_page_completions(sbx_server *server, sbx_http_request *request, sbx_vie
     (void)rest;
     start(server, request, SBX_ENDPOINT_COMPLETIONS);
 }
+
+void sbx_page_embeddings(sbx_server *server, sbx_http_request *request, sbx_view rest)
+{
+    (void)rest;
+    start(server, request, SBX_ENDPOINT_EMBEDDINGS);
+}
+
+void sbx_page_rerank(sbx_server *server, sbx_http_request *request, sbx_view rest)
+{
+    (void)rest;
+    start(server, request, SBX_ENDPOINT_RERANK);
+}

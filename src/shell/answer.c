@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#include "codec/openai_embeddings.h"
+#include "codec/openai_rerank.h"
 #include "core/router.h"
 
 void sbx_answer_init(sbx_answer *answer, sbx_endpoint endpoint, bool wants_stream, uint64_t max_bytes)
@@ -77,6 +79,30 @@ sbx_outcome sbx_answer_take_body(sbx_answer *answer, sbx_view bytes)
     }
 }
 
+/* Vectors and ranks: what the check wrote anew takes the answer's place. */
+static sbx_outcome check_request_of(sbx_answer *answer)
+{
+    sbx_buf anew;
+    sbx_errinfo info;
+    bool is_rerank = answer->endpoint == SBX_ENDPOINT_RERANK;
+    if (answer->request == NULL || (!is_rerank && answer->endpoint != SBX_ENDPOINT_EMBEDDINGS))
+        return SBX_OUTCOME_OK;
+    sbx_buf_init(&anew, SIZE_MAX);
+    sbx_view body = sbx_buf_view(&answer->body);
+    sbx_err err = is_rerank ? sbx_rerank_check(body, answer->request, &anew, &info)
+                            : sbx_embeddings_check(body, answer->request, &anew, &info);
+    if (err == SBX_OK && anew.len > 0) {
+        sbx_buf_deinit(&answer->body);
+        answer->body = anew;
+        err = sbx_answer_check(sbx_buf_view(&answer->body), answer->endpoint, &answer->info, &info);
+    } else {
+        sbx_buf_deinit(&anew);
+    }
+    if (err == SBX_OK)
+        return SBX_OUTCOME_OK;
+    return err == SBX_E_PARSE ? SBX_OUTCOME_MALFORMED : SBX_OUTCOME_LOCAL;
+}
+
 static sbx_outcome finish_body(sbx_answer *answer)
 {
     sbx_view body = sbx_buf_view(&answer->body);
@@ -87,7 +113,7 @@ static sbx_outcome finish_body(sbx_answer *answer)
     if (sbx_answer_check(body, answer->endpoint, &answer->info, &info) != SBX_OK)
         return SBX_OUTCOME_MALFORMED;
     answer->completion_tokens = answer->info.usage.completion_tokens;
-    return SBX_OUTCOME_OK;
+    return check_request_of(answer);
 }
 
 /* ---- a stream ---- */

@@ -16,6 +16,7 @@ enum {
 
 typedef struct sbx_answer {
     sbx_endpoint endpoint;
+    const sbx_openai_request *request; /* what vectors and ranks are checked against; may be set after init */
     bool wants_stream;
     bool hides_usage; /* we asked for it, not the client: the chunk that holds nothing else stays here */
     bool is_stream;   /* status 200 and text/event-stream */

@@ -104,6 +104,7 @@ void sbx_attempt_on_start(sbx_job *job, const sbx_action *action)
     job->attempt = (sbx_attempt){.ref = action->start.attempt, .worker = action->start.worker};
     sbx_answer_init(&job->attempt.answer, job->params.endpoint, job->params.request->stream,
                     job->shell->options.max_response_bytes);
+    job->attempt.answer.request = job->params.request;
     job->attempt.answer.hides_usage = adds_usage(job, action->start.peer);
     if (job->events == NULL)
         return; /* the client left in this very turn; the router hears of it next */
