@@ -72,6 +72,13 @@ typedef enum sbx_config_helper_role {
     SBX_CONFIG_HELPER_RERANKING
 } sbx_config_helper_role;
 
+/* What makes a health check good. */
+typedef enum sbx_config_health_expect {
+    SBX_CONFIG_HEALTH_AUTO,  /* OK, and MODELS where there is no such page */
+    SBX_CONFIG_HEALTH_OK,    /* health_path answers 2xx */
+    SBX_CONFIG_HEALTH_MODELS /* /v1/models lists a model of it */
+} sbx_config_health_expect;
+
 typedef enum sbx_config_fallback {
     SBX_CONFIG_FALLBACK_LOCAL,
     SBX_CONFIG_FALLBACK_SKIP
@@ -194,6 +201,12 @@ typedef struct sbx_config_worker {
     sbx_config_engines engines;
 } sbx_config_worker;
 
+typedef struct sbx_config_health {
+    sbx_config_health_expect expect;
+    uint32_t rise; /* good checks in a row until it is well again */
+    uint32_t fall; /* bad checks in a row until it is not */
+} sbx_config_health;
+
 /* An http worker: an entry of backends, or of cluster.workers.static (which fills the same struct, with the
  * defaults of a backend for what it cannot say). Ids are unique over both. */
 typedef struct sbx_config_backend {
@@ -209,9 +222,11 @@ typedef struct sbx_config_backend {
     sbx_config_stream_usage stream_usage;
     const char *health_path; /* begins with '/' */
     uint32_t health_check_interval_ms;
-    const char *name; /* for people; "" = none */
-    const char *gpu;  /* for people; "" = none */
-    double vram_gb;   /* for people; 0 = unknown */
+    sbx_config_health health;
+    uint32_t context_length; /* tokens; 0 = not told */
+    const char *name;        /* for people; "" = none */
+    const char *gpu;         /* for people; "" = none */
+    double vram_gb;          /* for people; 0 = unknown */
     sbx_config_strings roles;
 } sbx_config_backend;
 
@@ -341,6 +356,7 @@ typedef struct sbx_config_helper {
     sbx_config_endpoint single; /* where the short form is kept; read endpoints, which holds it then */
     sbx_config_fallback fallback;
     uint32_t health_check_interval_ms;
+    sbx_config_health health;
     struct {
         uint32_t failure_threshold;
         uint32_t reset_timeout_ms;

@@ -256,6 +256,24 @@ static void circles_of_aliases_are_told_once_each(void **state)
                   "routing.default_model");
 }
 
+static void circles_through_roles_are_told_preset_by_preset(void **state)
+{
+    (void)state;
+    test_problems("stack_presets: {p: {roles: {coding: coding}}}\n",
+                  "f:1:29: stack_presets.p.roles.coding: found the circle coding -> coding, expected names "
+                  "that end at models");
+    test_problems("routing: {aliases: {fast: [coding]}}\n"
+                  "stack_presets:\n  p: {roles: {coding: [m, fast]}}\n  q: {roles: {coding: m}}\n",
+                  "f:3:15: stack_presets.p.roles.coding: found the circle fast -> coding -> fast, expected "
+                  "names that end at models");
+    test_problems(
+        "routing: {aliases: {a: a}}\nstack_presets: {p: {roles: {coding: a}}, q: {roles: {x: a}}}\n",
+        "f:1:21: routing.aliases.a: found the circle a -> a, expected names that end at models");
+    sbx_config *config = test_load("stack_presets: {p: {roles: {a: b, b: m}}, q: {roles: {b: a, a: m}}}\n");
+    assert_int_equal(config->stack.presets.count, 2);
+    sbx_config_free(config);
+}
+
 static void aliases_of_aliases_without_a_circle_are_fine(void **state)
 {
     (void)state;
@@ -429,6 +447,7 @@ int main(void)
         cmocka_unit_test(what_is_required_and_missing_is_told_at_its_owner),
         cmocka_unit_test(the_short_and_the_long_form_of_a_helper_exclude_each_other),
         cmocka_unit_test(circles_of_aliases_are_told_once_each),
+        cmocka_unit_test(circles_through_roles_are_told_preset_by_preset),
         cmocka_unit_test(aliases_of_aliases_without_a_circle_are_fine),
         cmocka_unit_test(lists_of_models_hold_each_once),
         cmocka_unit_test(an_unknown_preset_is_told),
