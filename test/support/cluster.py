@@ -12,6 +12,7 @@ import json
 import pathlib
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
 
@@ -229,6 +230,10 @@ class TestCluster:
         """Ends everything. With check: the controller ends by itself with 0 and no process is left."""
         problems = []
         running = [child for child in self.children if child.alive]
+        for worker in self.workers:  # all at once: each takes its time to say goodbye
+            if worker.process and worker.process.alive:
+                worker.process.signal(signal.SIGCONT)
+                worker.process.signal(signal.SIGTERM)
         # The controller last but for engines, as a person would.
         for child in sorted(running, key=lambda c: (c in [w.engine for w in self.workers], c is self.controller)):
             try:
