@@ -24,6 +24,10 @@ enum {
 static unsigned open_buses;
 static sbx_bus *parked;
 
+/* Once TLS was used, nats.c's end would take parts of OpenSSL with it that OpenSSL frees again at exit (a
+ * crash, in 3.4.1): then its threads are left to the end of the process. */
+static bool used_tls;
+
 /* ---- from nats.c's threads ---- */
 
 bool bus_push(bus_connection *connection, bus_item item)
@@ -98,7 +102,7 @@ static void take_message(sbx_bus *bus, const bus_item *item)
     atomic_fetch_sub(&bus->pending_bytes, cost_of(item->message));
     if (!item->subscription->is_closed && !bus->is_closing)
         hand_out(item->subscription, item->message);
-    if (open_buses > 0)
+    if (open_buses > 0) /* else nats.c is gone, and this one with it */
         natsMsg_Destroy(item->message);
 }
 
@@ -383,6 +387,7 @@ static sbx_err init(sbx_bus *bus, const sbx_bus_options *options)
     bus->prefix = copy_or_empty(options->subject_prefix);
     if (bus->name == NULL || bus->prefix == NULL)
         return SBX_E_NOMEM;
+    used_tls = used_tls || bus_uses_tls(options);
     bus->prefix_len = strlen(bus->prefix);
     if (bus->prefix_len > PREFIX_MAX || !is_clean(bus->prefix))
         return SBX_E_INVALID;
@@ -463,11 +468,16 @@ static void release_subscriptions(sbx_bus *bus)
     }
 }
 
+static bool library_ends(void)
+{
+    return open_buses == 0 && !used_tls;
+}
+
 static void leave_library(void)
 {
     assert(open_buses > 0);
     open_buses--;
-    if (open_buses == 0)
+    if (library_ends())
         nats_CloseAndWait(LIBRARY_END_MS);
 }
 
@@ -503,6 +513,6 @@ void sbx_bus_free(sbx_bus *bus)
     for (int lane = 0; lane < BUS_LANES; lane++)
         bus_poll_stop(&bus->connections[lane]); /* what was handed out just now may have begun a write */
     park(bus);
-    if (open_buses == 0)
+    if (library_ends())
         free_parked();
 }

@@ -75,6 +75,11 @@ static natsStatus set_credentials(natsOptions *o, const sbx_bus_options *options
     return s;
 }
 
+bool bus_uses_tls(const sbx_bus_options *options)
+{
+    return options->ca_file != NULL || options->cert_file != NULL || strstr(options->url, "tls://") != NULL;
+}
+
 static natsStatus set_tls(natsOptions *o, const sbx_bus_options *options)
 {
     natsStatus s = NATS_OK;
@@ -82,7 +87,7 @@ static natsStatus set_tls(natsOptions *o, const sbx_bus_options *options)
         STEP(s, natsOptions_LoadCATrustedCertificates(o, options->ca_file));
     if (options->cert_file != NULL)
         STEP(s, natsOptions_LoadCertificatesChain(o, options->cert_file, options->key_file));
-    if (options->ca_file != NULL || options->cert_file != NULL || strncmp(options->url, "tls:", 4) == 0)
+    if (bus_uses_tls(options))
         STEP(s, natsOptions_SetSecure(o, true));
     return s;
 }

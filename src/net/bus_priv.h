@@ -107,6 +107,7 @@ void bus_review_state(sbx_bus *bus);
 void bus_subscribe_all(sbx_bus *bus);
 
 /* bus_connection.c */
+bool bus_uses_tls(const sbx_bus_options *options);
 void bus_connection_init(bus_connection *connection, sbx_bus *bus);
 sbx_err bus_connection_set_options(bus_connection *connection, const sbx_bus_options *options);
 void bus_connection_start(bus_connection *connection);

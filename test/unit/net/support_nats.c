@@ -1,6 +1,7 @@
 /* A nats-server child of the test itself (the product's own way is net/nats_server.h). */
 #include "unit/net/support_nats.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,8 +38,9 @@ static void run_server(const support_nats *server)
     dup2(null, 1);
     dup2(null, 2);
     setenv("PATH", "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin", /* overwrite= */ 1);
-    execlp("nats-server", "nats-server", "-a", "127.0.0.1", "-p", port, "--ports_file_dir", server->dir,
-           (char *)NULL);
+    const char *conf = server->conf_path[0] == '\0' ? NULL : "-c"; /* ends the arguments, or names one more */
+    execlp("nats-server", "nats-server", "-a", "127.0.0.1", "-p", port, "--ports_file_dir", server->dir, conf,
+           server->conf_path, (char *)NULL);
     _exit(127);
 }
 
@@ -53,10 +55,10 @@ static int read_port(const support_nats *server)
         return 0;
     size_t len = fread(text, 1, sizeof text - 1, file);
     fclose(file);
-    const char *at = strstr(text, "nats://127.0.0.1:");
+    const char *at = strstr(text, "://127.0.0.1:"); /* nats or tls */
     if (len == 0 || at == NULL || strchr(at, '}') == NULL)
         return 0;
-    port = atoi(at + strlen("nats://127.0.0.1:"));
+    port = atoi(at + strlen("://127.0.0.1:"));
     unlink(path);
     return port;
 }
@@ -80,12 +82,43 @@ void support_nats_restart(support_nats *server)
     fail("nats-server did not come up");
 }
 
-void support_nats_start(support_nats *server)
+static void make_dir(support_nats *server)
 {
     memset(server, 0, sizeof *server);
     strcpy(server->dir, "/tmp/sbx-test-nats-XXXXXX");
     if (mkdtemp(server->dir) == NULL)
         fail("mkdtemp");
+}
+
+void support_nats_start(support_nats *server)
+{
+    make_dir(server);
+    support_nats_restart(server);
+}
+
+static void write_conf(const support_nats *server, const char *conf)
+{
+    FILE *file = fopen(server->conf_path, "w");
+    if (file == NULL)
+        fail("conf");
+    for (const char *c = conf; *c != '\0'; c++) {
+        if (c[0] == '%' && c[1] == 's') {
+            fputs(server->dir, file);
+            c++;
+        } else {
+            fputc(*c, file);
+        }
+    }
+    fclose(file);
+}
+
+void support_nats_start_with(support_nats *server, const char *conf, void (*files)(const char *dir))
+{
+    make_dir(server);
+    snprintf(server->conf_path, sizeof server->conf_path, "%s/test.conf", server->dir);
+    write_conf(server, conf);
+    if (files != NULL)
+        files(server->dir);
     support_nats_restart(server);
 }
 
@@ -101,5 +134,10 @@ void support_nats_kill(support_nats *server)
 void support_nats_stop(support_nats *server)
 {
     support_nats_kill(server);
+    DIR *d = opendir(server->dir);
+    for (struct dirent *e = d == NULL ? NULL : readdir(d); e != NULL; e = readdir(d))
+        unlinkat(dirfd(d), e->d_name, 0); /* "." and ".." are refused */
+    if (d != NULL)
+        closedir(d);
     rmdir(server->dir);
 }

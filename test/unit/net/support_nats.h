@@ -10,10 +10,14 @@ typedef struct support_nats {
     uint16_t port;
     char dir[64];
     char url[64];
+    char conf_path[96]; /* "": none */
 } support_nats;
 
-/* Aborts the test when it cannot. extra: one more argument pair or NULL. */
+/* Aborts the test when it cannot. */
 void support_nats_start(support_nats *server);
+/* With a configuration; "%s" in it stands for the server's directory. files(dir) may put files there first.
+ */
+void support_nats_start_with(support_nats *server, const char *conf, void (*files)(const char *dir));
 void support_nats_kill(support_nats *server);    /* SIGKILL, reaped */
 void support_nats_restart(support_nats *server); /* on the same port */
 void support_nats_stop(support_nats *server);    /* and removes its directory */
