@@ -86,7 +86,7 @@ def test_5_a_worker_recovers_by_a_probe_and_two_successes(kind):
         assert breaker(cluster)["state"] == "half_open" and attempts(cluster)[0] == 1
         until(lambda: ask(cluster).ok and breaker(cluster)["state"] == "closed", 3, "a second success closes it")
         assert attempts(cluster)[0] == 2, "two successes close it, no more are needed"
-        assert [entry["worker"] for entry in lines(cluster, "breaker_closed")] == ["w0"]
+        assert len(lines(cluster, "breaker_closed", worker="w0")) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

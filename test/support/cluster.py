@@ -6,6 +6,7 @@
 
 Every wait is bounded, every process is ended by its pid, and the end of the test shows that none is left.
 """
+import contextlib
 import copy
 import itertools
 import json
@@ -23,10 +24,13 @@ from support.wait import until
 
 
 def free_port(host="127.0.0.1"):
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, 0))
-        return sock.getsockname()[1]
+    """One that no outgoing connection can take meanwhile: below the range that the system gives those."""
+    while True:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                sock.bind((host, 12_000 + secrets.randbelow(20_000)))
+                return sock.getsockname()[1]
 
 
 def merged(base, extra):
@@ -107,6 +111,7 @@ class TestCluster:
             if ready:
                 self.wait_ready()
         except BaseException:
+            print("\n".join(f"--- {child.name}\n{child.log[-2000:]}" for child in self.children if child.log))
             self.stop(check=False)
             raise
 
