@@ -30,7 +30,7 @@ static bool used_tls;
 
 /* ---- from nats.c's threads ---- */
 
-bool bus_push(bus_connection *connection, bus_item item)
+bool sbx_bus_push(bus_connection *connection, bus_item item)
 {
     if (atomic_load(&connection->bus->is_parked))
         return false;
@@ -57,7 +57,7 @@ static bool has_room(sbx_bus *bus, size_t bytes)
     return false;
 }
 
-void bus_on_message(natsConnection *nats, natsSubscription *subscription, natsMsg *message, void *closure)
+void sbx_bus_on_message(natsConnection *nats, natsSubscription *subscription, natsMsg *message, void *closure)
 {
     (void)nats, (void)subscription;
     sbx_bus_subscription *s = closure;
@@ -65,7 +65,7 @@ void bus_on_message(natsConnection *nats, natsSubscription *subscription, natsMs
     size_t bytes = cost_of(message);
     bus_item item = {.kind = BUS_ITEM_MESSAGE, .subscription = s, .message = message};
     if (has_room(bus, bytes)) {
-        if (bus_push(&bus->connections[SBX_BUS_CONTROL], item))
+        if (sbx_bus_push(&bus->connections[SBX_BUS_CONTROL], item))
             return;
         atomic_fetch_sub(&bus->pending_bytes, bytes);
     }
@@ -117,13 +117,13 @@ static void take_item(void *user, sbx_handoff_item *link)
     case BUS_ITEM_UP:
     case BUS_ITEM_DOWN:
     case BUS_ITEM_GIVEN_UP:
-        bus_connection_take(item->connection, item);
+        sbx_bus_connection_take(item->connection, item);
         break;
     case BUS_ITEM_ATTACH:
     case BUS_ITEM_REMOVE_READ:
     case BUS_ITEM_ADD_WRITE:
     case BUS_ITEM_REMOVE_WRITE:
-        bus_poll_take(item->connection, item);
+        sbx_bus_poll_take(item->connection, item);
         break;
     }
     free(item);
@@ -145,8 +145,8 @@ sbx_view sbx_bus_message_header(const sbx_bus_message *message, const char *name
 
 bool sbx_bus_is_up(const sbx_bus *bus)
 {
-    return bus->is_up && bus_connection_is_up(&bus->connections[SBX_BUS_CONTROL]) &&
-           bus_connection_is_up(&bus->connections[SBX_BUS_BULK]);
+    return bus->is_up && sbx_bus_connection_is_up(&bus->connections[SBX_BUS_CONTROL]) &&
+           sbx_bus_connection_is_up(&bus->connections[SBX_BUS_BULK]);
 }
 
 static void tell_state(void *user)
@@ -159,12 +159,12 @@ static void tell_state(void *user)
         bus->on_state(bus->user, bus->is_up);
 }
 
-void bus_review_state(sbx_bus *bus)
+void sbx_bus_review_state(sbx_bus *bus)
 {
-    bus->is_up = bus_connection_is_up(&bus->connections[SBX_BUS_CONTROL]) &&
-                 bus_connection_is_up(&bus->connections[SBX_BUS_BULK]);
+    bus->is_up = sbx_bus_connection_is_up(&bus->connections[SBX_BUS_CONTROL]) &&
+                 sbx_bus_connection_is_up(&bus->connections[SBX_BUS_BULK]);
     if (bus->is_up)
-        bus_subscribe_all(bus);
+        sbx_bus_subscribe_all(bus);
     tell_state(bus);
 }
 
@@ -207,12 +207,12 @@ static sbx_err with_prefix(const sbx_bus *bus, const char *subject, char ret_ful
 static void subscribe_now(sbx_bus_subscription *s)
 {
     natsConnection *nats = s->bus->connections[SBX_BUS_CONTROL].nats;
-    if (natsConnection_Subscribe(&s->nats, nats, s->subject, bus_on_message, s) != NATS_OK)
+    if (natsConnection_Subscribe(&s->nats, nats, s->subject, sbx_bus_on_message, s) != NATS_OK)
         return; /* tried again at the next rising edge */
     natsSubscription_SetPendingLimits(s->nats, -1, -1);
 }
 
-void bus_subscribe_all(sbx_bus *bus)
+void sbx_bus_subscribe_all(sbx_bus *bus)
 {
     SBX_LIST_EACH(node, &bus->subscriptions)
     {
@@ -253,7 +253,7 @@ void sbx_bus_unsubscribe(sbx_bus_subscription *subscription)
     if (subscription->nats == NULL || !sbx_bus_is_up(subscription->bus))
         return;
     natsSubscription_Unsubscribe(subscription->nats);
-    bus_poll_write_soon(&subscription->bus->connections[SBX_BUS_CONTROL]);
+    sbx_bus_poll_write_soon(&subscription->bus->connections[SBX_BUS_CONTROL]);
 }
 
 /* ---- publishing ---- */
@@ -311,7 +311,7 @@ static natsStatus publish_plain(natsConnection *nats, const char *subject, const
 static sbx_err check(const sbx_bus *bus, const bus_connection *connection, const sbx_bus_header *headers,
                      size_t header_count, const sbx_view *pieces, size_t piece_count)
 {
-    if (!bus_connection_is_up(connection))
+    if (!sbx_bus_connection_is_up(connection))
         return SBX_E_CLOSED;
     if ((size_t)natsConnection_Buffered(connection->nats) > bus->max_buffered_bytes)
         return SBX_E_CLOSED;
@@ -343,7 +343,7 @@ static sbx_err publish(sbx_bus *bus, sbx_bus_lane lane, const char *subject, con
     natsStatus s = header_count == 0
                        ? publish_plain(connection->nats, subject, reply, data)
                        : publish_with_headers(connection->nats, subject, reply, headers, header_count, data);
-    bus_poll_write_soon(connection);
+    sbx_bus_poll_write_soon(connection);
     trim_scratch(bus);
     if (s == NATS_OK)
         bus->counts.published++;
@@ -387,7 +387,7 @@ static sbx_err init(sbx_bus *bus, const sbx_bus_options *options)
     bus->prefix = copy_or_empty(options->subject_prefix);
     if (bus->name == NULL || bus->prefix == NULL)
         return SBX_E_NOMEM;
-    used_tls = used_tls || bus_uses_tls(options);
+    used_tls = used_tls || sbx_bus_uses_tls(options);
     bus->prefix_len = strlen(bus->prefix);
     if (bus->prefix_len > PREFIX_MAX || !is_clean(bus->prefix))
         return SBX_E_INVALID;
@@ -399,7 +399,7 @@ static sbx_err init(sbx_bus *bus, const sbx_bus_options *options)
         return SBX_E_NOMEM;
     sbx_err err = sbx_handoff_new(bus->loop, take_item, bus, &bus->handoff);
     for (int lane = 0; lane < BUS_LANES && err == SBX_OK; lane++)
-        err = bus_connection_set_options(&bus->connections[lane], options);
+        err = sbx_bus_connection_set_options(&bus->connections[lane], options);
     return err;
 }
 
@@ -429,7 +429,7 @@ sbx_err sbx_bus_new(sbx_loop *loop, const sbx_bus_options *options, sbx_bus_stat
     sbx_list_init(&bus->subscriptions);
     sbx_buf_init(&bus->scratch, SIZE_MAX);
     for (int lane = 0; lane < BUS_LANES; lane++)
-        bus_connection_init(&bus->connections[lane], bus);
+        sbx_bus_connection_init(&bus->connections[lane], bus);
     sbx_err err = init(bus, options);
     open_buses++;
     if (err != SBX_OK) {
@@ -437,7 +437,7 @@ sbx_err sbx_bus_new(sbx_loop *loop, const sbx_bus_options *options, sbx_bus_stat
         return err;
     }
     for (int lane = 0; lane < BUS_LANES; lane++)
-        bus_connection_start(&bus->connections[lane]);
+        sbx_bus_connection_start(&bus->connections[lane]);
     *ret_bus = bus;
     return SBX_OK;
 }
@@ -503,7 +503,7 @@ void sbx_bus_free(sbx_bus *bus)
     bus->is_closing = true;
     wait_for_deliveries(bus);
     for (int lane = 0; lane < BUS_LANES; lane++)
-        bus_connection_close(&bus->connections[lane]);
+        sbx_bus_connection_close(&bus->connections[lane]);
     release_subscriptions(bus);
     atomic_store(&bus->is_parked, true);
     if (bus->handoff != NULL)
@@ -511,7 +511,7 @@ void sbx_bus_free(sbx_bus *bus)
     leave_library();
     sbx_handoff_free(bus->handoff);
     for (int lane = 0; lane < BUS_LANES; lane++)
-        bus_poll_stop(&bus->connections[lane]); /* what was handed out just now may have begun a write */
+        sbx_bus_poll_stop(&bus->connections[lane]); /* what was handed out just now may have begun a write */
     park(bus);
     if (library_ends())
         free_parked();

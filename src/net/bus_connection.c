@@ -24,7 +24,7 @@ static const char *lane_name(const bus_connection *connection)
     return connection == &connection->bus->connections[SBX_BUS_CONTROL] ? "control" : "bulk";
 }
 
-bool bus_connection_is_up(const bus_connection *connection)
+bool sbx_bus_connection_is_up(const bus_connection *connection)
 {
     return connection->is_ready &&
            atomic_load(&connection->shared.attached) != atomic_load(&connection->shared.removed);
@@ -34,13 +34,13 @@ bool bus_connection_is_up(const bus_connection *connection)
 
 static void on_reconnected(natsConnection *nats, void *closure)
 {
-    bus_push(closure, (bus_item){.kind = BUS_ITEM_UP, .nats = nats});
+    sbx_bus_push(closure, (bus_item){.kind = BUS_ITEM_UP, .nats = nats});
 }
 
 static void on_closed(natsConnection *nats, void *closure)
 {
     bus_connection *connection = closure;
-    bus_push(connection, (bus_item){.kind = BUS_ITEM_GIVEN_UP, .nats = nats});
+    sbx_bus_push(connection, (bus_item){.kind = BUS_ITEM_GIVEN_UP, .nats = nats});
     atomic_store(&connection->shared.closed, true);
 }
 
@@ -69,13 +69,13 @@ static natsStatus set_credentials(natsOptions *o, const sbx_bus_options *options
     if (options->nkey_seed_file == NULL)
         return s;
     char key[BUS_NKEY_LEN + 1];
-    if (bus_nkey_public(options->nkey_seed_file, key) != SBX_OK)
+    if (sbx_bus_nkey_public(options->nkey_seed_file, key) != SBX_OK)
         return NATS_INVALID_ARG;
     STEP(s, natsOptions_SetNKeyFromSeed(o, key, options->nkey_seed_file));
     return s;
 }
 
-bool bus_uses_tls(const sbx_bus_options *options)
+bool sbx_bus_uses_tls(const sbx_bus_options *options)
 {
     return options->ca_file != NULL || options->cert_file != NULL || strstr(options->url, "tls://") != NULL;
 }
@@ -87,7 +87,7 @@ static natsStatus set_tls(natsOptions *o, const sbx_bus_options *options)
         STEP(s, natsOptions_LoadCATrustedCertificates(o, options->ca_file));
     if (options->cert_file != NULL)
         STEP(s, natsOptions_LoadCertificatesChain(o, options->cert_file, options->key_file));
-    if (bus_uses_tls(options))
+    if (sbx_bus_uses_tls(options))
         STEP(s, natsOptions_SetSecure(o, true));
     return s;
 }
@@ -109,7 +109,7 @@ static natsStatus set_behaviour(natsOptions *o, bus_connection *connection)
     STEP(s, natsOptions_SetReconnectedCB(o, on_reconnected, connection));
     STEP(s, natsOptions_SetClosedCB(o, on_closed, connection));
     STEP(s, natsOptions_SetErrorHandler(o, on_error, NULL));
-    STEP(s, bus_poll_use(o, connection));
+    STEP(s, sbx_bus_poll_use(o, connection));
     return s;
 }
 
@@ -156,7 +156,7 @@ static void connect_blocking(uv_work_t *work)
     if (connection->connect_status != NATS_OK)
         return;
     /* By the same way as the socket that was just attached, so that it comes after it. */
-    bus_push(connection, (bus_item){.kind = BUS_ITEM_UP, .nats = connection->connected});
+    sbx_bus_push(connection, (bus_item){.kind = BUS_ITEM_UP, .nats = connection->connected});
 }
 
 static void log_failure(bus_connection *connection)
@@ -189,19 +189,19 @@ static void start_connect(bus_connection *connection)
         retry_later(connection);
 }
 
-void bus_connection_init(bus_connection *connection, sbx_bus *bus)
+void sbx_bus_connection_init(bus_connection *connection, sbx_bus *bus)
 {
     connection->bus = bus;
-    bus_poll_init(connection);
+    sbx_bus_poll_init(connection);
     sbx_timer_init(&connection->connect_timer, bus->loop, on_connect_timer, connection);
 }
 
-sbx_err bus_connection_set_options(bus_connection *connection, const sbx_bus_options *options)
+sbx_err sbx_bus_connection_set_options(bus_connection *connection, const sbx_bus_options *options)
 {
     return err_of(make_options(connection, options));
 }
 
-void bus_connection_start(bus_connection *connection)
+void sbx_bus_connection_start(bus_connection *connection)
 {
     start_connect(connection);
 }
@@ -213,7 +213,7 @@ static void take_up(bus_connection *connection, natsConnection *nats)
     connection->nats = nats;
     connection->is_ready = true;
     connection->logged_status = NATS_OK;
-    if (bus_connection_is_up(connection) && connection == &connection->bus->connections[SBX_BUS_CONTROL])
+    if (sbx_bus_connection_is_up(connection) && connection == &connection->bus->connections[SBX_BUS_CONTROL])
         connection->bus->max_payload = (size_t)natsConnection_GetMaxPayload(nats);
 }
 
@@ -229,7 +229,7 @@ static void take_given_up(bus_connection *connection)
     retry_later(connection);
 }
 
-void bus_connection_take(bus_connection *connection, const bus_item *item)
+void sbx_bus_connection_take(bus_connection *connection, const bus_item *item)
 {
     if (item->kind == BUS_ITEM_UP) {
         take_up(connection, item->nats);
@@ -239,7 +239,7 @@ void bus_connection_take(bus_connection *connection, const bus_item *item)
     } else if (item->nats == connection->nats) {
         take_given_up(connection);
     }
-    bus_review_state(connection->bus);
+    sbx_bus_review_state(connection->bus);
 }
 
 /* ---- the end ---- */
@@ -253,7 +253,7 @@ static void wait_for_connect(bus_connection *connection)
 
 static void flush_at_end(bus_connection *connection)
 {
-    for (int i = 0; i < FLUSH_AT_END_MS && !bus_poll_write_now(connection); i++)
+    for (int i = 0; i < FLUSH_AT_END_MS && !sbx_bus_poll_write_now(connection); i++)
         uv_sleep(1);
 }
 
@@ -269,14 +269,14 @@ static void destroy(bus_connection *connection)
         uv_sleep(1);
 }
 
-void bus_connection_close(bus_connection *connection)
+void sbx_bus_connection_close(bus_connection *connection)
 {
     wait_for_connect(connection);
-    if (bus_connection_is_up(connection))
+    if (sbx_bus_connection_is_up(connection))
         flush_at_end(connection);
     connection->is_ready = false;
     destroy(connection);
     natsOptions_Destroy(connection->options);
     connection->options = NULL;
-    bus_poll_stop(connection);
+    sbx_bus_poll_stop(connection);
 }

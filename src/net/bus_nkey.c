@@ -97,7 +97,7 @@ static sbx_err derive(const uint8_t seed[RAW_KEY_BYTES], uint8_t ret_public[RAW_
     return ok == 1 && len == RAW_KEY_BYTES ? SBX_OK : SBX_E_INTERNAL;
 }
 
-sbx_err bus_nkey_public(const char *seed_file, char ret_key[BUS_NKEY_LEN + 1])
+sbx_err sbx_bus_nkey_public(const char *seed_file, char ret_key[BUS_NKEY_LEN + 1])
 {
     uint8_t seed[RAW_KEY_BYTES];
     uint8_t bytes[PUBLIC_BYTES] = {PREFIX_USER};

@@ -62,7 +62,7 @@ static void on_handle_closed(uv_handle_t *handle)
     free(w);
 }
 
-void bus_poll_stop(bus_connection *connection)
+void sbx_bus_poll_stop(bus_connection *connection)
 {
     bus_poll *poll = &connection->poll;
     poll->wants_write = false;
@@ -86,7 +86,7 @@ static void watch_write(bus_connection *connection, bool write)
 }
 
 /* nats.c takes a write of nothing for a closed connection, hence the look at the buffer. */
-bool bus_poll_write_now(bus_connection *connection)
+bool sbx_bus_poll_write_now(bus_connection *connection)
 {
     bus_poll *poll = &connection->poll;
     if (poll->handle == NULL || !poll->wants_write || !is_attached(connection))
@@ -100,7 +100,7 @@ bool bus_poll_write_now(bus_connection *connection)
 static void flush(void *user)
 {
     bus_connection *connection = user;
-    watch_write(connection, /* write= */ !bus_poll_write_now(connection));
+    watch_write(connection, /* write= */ !sbx_bus_poll_write_now(connection));
 }
 
 static void on_poll(uv_poll_t *handle, int status, int events)
@@ -108,7 +108,7 @@ static void on_poll(uv_poll_t *handle, int status, int events)
     bus_connection *connection = handle->data;
     natsConnection *nats = ((watched *)(void *)handle)->nats;
     if (!is_attached(connection)) {
-        bus_poll_stop(connection);
+        sbx_bus_poll_stop(connection);
         return;
     }
     /* An error is read too: reading tells nats.c, which then reconnects. */
@@ -118,7 +118,7 @@ static void on_poll(uv_poll_t *handle, int status, int events)
         flush(connection);
 }
 
-void bus_poll_write_soon(bus_connection *connection)
+void sbx_bus_poll_write_soon(bus_connection *connection)
 {
     if (connection->poll.wants_write && !connection->poll.polls_write)
         sbx_loop_defer(connection->bus->loop, &connection->poll.flush);
@@ -126,7 +126,7 @@ void bus_poll_write_soon(bus_connection *connection)
 
 static void attach(bus_connection *connection, natsConnection *nats, int socket)
 {
-    bus_poll_stop(connection);
+    sbx_bus_poll_stop(connection);
     if (!is_attached(connection)) {
         close_socket(socket);
         return;
@@ -143,27 +143,27 @@ static void attach(bus_connection *connection, natsConnection *nats, int socket)
     connection->poll.handle = &w->poll;
     uv_poll_start(&w->poll, UV_READABLE, on_poll);
     connection->poll.wants_write = natsConnection_Buffered(nats) > 0;
-    bus_poll_write_soon(connection);
+    sbx_bus_poll_write_soon(connection);
 }
 
 static void set_wants_write(bus_connection *connection, bool wants_write)
 {
     connection->poll.wants_write = wants_write;
     if (wants_write)
-        bus_poll_write_soon(connection);
+        sbx_bus_poll_write_soon(connection);
 }
 
-void bus_poll_take(bus_connection *connection, const bus_item *item)
+void sbx_bus_poll_take(bus_connection *connection, const bus_item *item)
 {
     if (item->kind == BUS_ITEM_ATTACH)
         attach(connection, item->nats, item->socket);
     else if (item->kind == BUS_ITEM_REMOVE_READ)
-        bus_poll_stop(connection);
+        sbx_bus_poll_stop(connection);
     else
         set_wants_write(connection, item->kind == BUS_ITEM_ADD_WRITE);
 }
 
-void bus_poll_init(bus_connection *connection)
+void sbx_bus_poll_init(bus_connection *connection)
 {
     connection->poll.flush = (sbx_task){.fn = flush, .user = connection};
 }
@@ -183,7 +183,7 @@ static natsStatus on_attach(void **user_data, void *loop, natsConnection *nats, 
         return NATS_ERR;
     atomic_fetch_add(&connection->shared.attached, 1);
     bus_item item = {.kind = BUS_ITEM_ATTACH, .nats = nats, .socket = number};
-    if (bus_push(connection, item))
+    if (sbx_bus_push(connection, item))
         return NATS_OK;
     atomic_fetch_add(&connection->shared.removed, 1);
     close_socket(number);
@@ -196,10 +196,10 @@ static natsStatus on_read(void *user_data, bool add)
     if (add)
         return NATS_OK;
     atomic_fetch_add(&connection->shared.removed, 1);
-    bus_push(connection, (bus_item){.kind = BUS_ITEM_DOWN});
+    sbx_bus_push(connection, (bus_item){.kind = BUS_ITEM_DOWN});
     if (is_on_loop(connection))
-        bus_poll_stop(connection);
-    else if (!bus_push(connection, (bus_item){.kind = BUS_ITEM_REMOVE_READ}))
+        sbx_bus_poll_stop(connection);
+    else if (!sbx_bus_push(connection, (bus_item){.kind = BUS_ITEM_REMOVE_READ}))
         return NATS_NO_MEMORY;
     return NATS_OK;
 }
@@ -212,7 +212,7 @@ static natsStatus on_write(void *user_data, bool add)
         return NATS_OK;
     }
     bus_item item = {.kind = add ? BUS_ITEM_ADD_WRITE : BUS_ITEM_REMOVE_WRITE};
-    return bus_push(connection, item) ? NATS_OK : NATS_NO_MEMORY;
+    return sbx_bus_push(connection, item) ? NATS_OK : NATS_NO_MEMORY;
 }
 
 static natsStatus on_detach(void *user_data)
@@ -221,7 +221,7 @@ static natsStatus on_detach(void *user_data)
     return NATS_OK;
 }
 
-natsStatus bus_poll_use(natsOptions *options, bus_connection *connection)
+natsStatus sbx_bus_poll_use(natsOptions *options, bus_connection *connection)
 {
     return natsOptions_SetEventLoop(options, connection, on_attach, on_read, on_write, on_detach);
 }

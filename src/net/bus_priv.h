@@ -101,32 +101,33 @@ typedef struct bus_item {
 } bus_item;
 
 /* bus.c */
-bool bus_push(bus_connection *connection, bus_item item); /* false: no memory */
-void bus_on_message(natsConnection *nats, natsSubscription *subscription, natsMsg *message, void *closure);
-void bus_review_state(sbx_bus *bus);
-void bus_subscribe_all(sbx_bus *bus);
+bool sbx_bus_push(bus_connection *connection, bus_item item); /* false: no memory */
+void sbx_bus_on_message(natsConnection *nats, natsSubscription *subscription, natsMsg *message,
+                        void *closure);
+void sbx_bus_review_state(sbx_bus *bus);
+void sbx_bus_subscribe_all(sbx_bus *bus);
 
 /* bus_connection.c */
-bool bus_uses_tls(const sbx_bus_options *options);
-void bus_connection_init(bus_connection *connection, sbx_bus *bus);
-sbx_err bus_connection_set_options(bus_connection *connection, const sbx_bus_options *options);
-void bus_connection_start(bus_connection *connection);
-bool bus_connection_is_up(const bus_connection *connection);
-void bus_connection_take(bus_connection *connection, const bus_item *item); /* UP, DOWN, GIVEN_UP */
-void bus_connection_close(bus_connection *connection); /* at process end; blocks a little */
+bool sbx_bus_uses_tls(const sbx_bus_options *options);
+void sbx_bus_connection_init(bus_connection *connection, sbx_bus *bus);
+sbx_err sbx_bus_connection_set_options(bus_connection *connection, const sbx_bus_options *options);
+void sbx_bus_connection_start(bus_connection *connection);
+bool sbx_bus_connection_is_up(const bus_connection *connection);
+void sbx_bus_connection_take(bus_connection *connection, const bus_item *item); /* UP, DOWN, GIVEN_UP */
+void sbx_bus_connection_close(bus_connection *connection); /* at process end; blocks a little */
 
 /* bus_poll.c */
-natsStatus bus_poll_use(natsOptions *options, bus_connection *connection);
-void bus_poll_init(bus_connection *connection);
-void bus_poll_take(bus_connection *connection, const bus_item *item); /* ATTACH .. REMOVE_WRITE */
-void bus_poll_write_soon(bus_connection *connection);
-bool bus_poll_write_now(bus_connection *connection); /* false: bytes are left */
-void bus_poll_stop(bus_connection *connection);
+natsStatus sbx_bus_poll_use(natsOptions *options, bus_connection *connection);
+void sbx_bus_poll_init(bus_connection *connection);
+void sbx_bus_poll_take(bus_connection *connection, const bus_item *item); /* ATTACH .. REMOVE_WRITE */
+void sbx_bus_poll_write_soon(bus_connection *connection);
+bool sbx_bus_poll_write_now(bus_connection *connection); /* false: bytes are left */
+void sbx_bus_poll_stop(bus_connection *connection);
 
 /* bus_nkey.c: the public key ("U...") of a seed file, as nats.c wants it. SBX_E_IO, SBX_E_PARSE. */
 enum {
     BUS_NKEY_LEN = 56
 };
-sbx_err bus_nkey_public(const char *seed_file, char ret_key[BUS_NKEY_LEN + 1]);
+sbx_err sbx_bus_nkey_public(const char *seed_file, char ret_key[BUS_NKEY_LEN + 1]);
 
 #endif

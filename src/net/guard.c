@@ -14,8 +14,8 @@
 
 #include "base/list.h"
 #include "base/log.h"
-#include "net/guard_main.h"
 #include "net/guard_wire.h"
+#include "net/guard_main.h"
 
 enum {
     END_MS = 2 * SBX_GUARD_GRACE_MS /* then the guard itself is killed */
@@ -43,7 +43,7 @@ struct sbx_guard {
 static void run_guard(int ours, int theirs)
 {
     close(ours);
-    _exit(guard_main(theirs));
+    _exit(sbx_guard_main(theirs));
 }
 
 static sbx_err fork_into(sbx_guard *guard)
@@ -125,8 +125,8 @@ static void take_records(sbx_guard *guard)
 {
     guard_record r;
     const char *strings;
-    while (guard_next(&guard->input, &r, &strings)) {
-        guard_consume(&guard->input, &r);
+    while (sbx_guard_next(&guard->input, &r, &strings)) {
+        sbx_guard_consume(&guard->input, &r);
         if (r.kind == GUARD_STARTED)
             take_started(guard, &r);
         else if (r.kind == GUARD_EXITED)
@@ -190,7 +190,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 {
     (void)events;
     sbx_guard *guard = poll->data;
-    sbx_err err = status == 0 ? guard_read(guard->socket, &guard->input) : SBX_E_CLOSED;
+    sbx_err err = status == 0 ? sbx_guard_read(guard->socket, &guard->input) : SBX_E_CLOSED;
     if (err == SBX_OK)
         take_records(guard);
     else if (err != SBX_E_AGAIN)
@@ -237,7 +237,7 @@ static sbx_err send_spawn(sbx_guard *guard, uint32_t number, char *const argv[],
         err = SBX_E_CAP;
     r.strings_len = (uint32_t)strings.len;
     if (err == SBX_OK)
-        err = guard_write(guard->socket, &r, sbx_buf_view(&strings).data);
+        err = sbx_guard_write(guard->socket, &r, sbx_buf_view(&strings).data);
     sbx_buf_deinit(&strings);
     return err;
 }
@@ -275,7 +275,7 @@ sbx_err sbx_guard_kill(sbx_guard *guard, uint32_t child, int signal)
     if (guard->socket < 0)
         return SBX_E_CLOSED;
     guard_record r = {.kind = GUARD_KILL, .child = child, .a = signal};
-    return guard_write(guard->socket, &r, NULL);
+    return sbx_guard_write(guard->socket, &r, NULL);
 }
 
 static void wait_for_end(sbx_guard *guard)

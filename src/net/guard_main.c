@@ -58,7 +58,7 @@ static guarded *find(guard_state *g, uint32_t child)
 static void tell(guard_state *g, guard_record_kind kind, uint32_t child, int32_t a, int32_t b)
 {
     guard_record record = {.kind = kind, .child = child, .a = a, .b = b};
-    guard_write(g->socket, &record, NULL); /* the end of the parent shows in the next read */
+    sbx_guard_write(g->socket, &record, NULL); /* the end of the parent shows in the next read */
 }
 
 /* To its whole session; to the process alone in the moment before it has made one. */
@@ -170,16 +170,16 @@ static void obey(guard_state *g, const guard_record *r, const char *strings)
 /* False: the parent has ended. */
 static bool serve_socket(guard_state *g)
 {
-    sbx_err err = guard_read(g->socket, &g->input);
+    sbx_err err = sbx_guard_read(g->socket, &g->input);
     if (err == SBX_E_AGAIN)
         return true;
     if (err != SBX_OK)
         return false;
     guard_record r;
     const char *strings;
-    while (guard_next(&g->input, &r, &strings)) {
+    while (sbx_guard_next(&g->input, &r, &strings)) {
         obey(g, &r, strings);
-        guard_consume(&g->input, &r);
+        sbx_guard_consume(&g->input, &r);
     }
     return true;
 }
@@ -244,7 +244,7 @@ static bool make_child_pipe(void)
     return true;
 }
 
-int guard_main(int socket)
+int sbx_guard_main(int socket)
 {
     guard_state g = {.socket = socket};
     sbx_buf_init(&g.input, 2 * GUARD_RECORD_MAX);

@@ -3,6 +3,6 @@
 #define SBX_NET_GUARD_MAIN_H
 
 /* Serves the socket until its other end is closed, then ends all children and returns the exit code. */
-int guard_main(int socket);
+int sbx_guard_main(int socket);
 
 #endif

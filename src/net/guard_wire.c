@@ -27,7 +27,7 @@ static sbx_err write_all(int socket, const void *data, size_t len)
     return SBX_OK;
 }
 
-sbx_err guard_write(int socket, const guard_record *record, const void *strings)
+sbx_err sbx_guard_write(int socket, const guard_record *record, const void *strings)
 {
     sbx_err err = write_all(socket, record, sizeof *record);
     if (err != SBX_OK || record->strings_len == 0)
@@ -35,7 +35,7 @@ sbx_err guard_write(int socket, const guard_record *record, const void *strings)
     return write_all(socket, strings, record->strings_len);
 }
 
-sbx_err guard_read(int socket, sbx_buf *buf)
+sbx_err sbx_guard_read(int socket, sbx_buf *buf)
 {
     uint8_t *place;
     sbx_err err = sbx_buf_reserve(buf, 4096, &place);
@@ -48,7 +48,7 @@ sbx_err guard_read(int socket, sbx_buf *buf)
     return n < 0 && (errno == EAGAIN || errno == EINTR) ? SBX_E_AGAIN : SBX_E_CLOSED;
 }
 
-bool guard_next(const sbx_buf *buf, guard_record *ret_record, const char **ret_strings)
+bool sbx_guard_next(const sbx_buf *buf, guard_record *ret_record, const char **ret_strings)
 {
     sbx_view v = sbx_buf_view(buf);
     if (v.len < sizeof *ret_record)
@@ -60,7 +60,7 @@ bool guard_next(const sbx_buf *buf, guard_record *ret_record, const char **ret_s
     return true;
 }
 
-void guard_consume(sbx_buf *buf, const guard_record *record)
+void sbx_guard_consume(sbx_buf *buf, const guard_record *record)
 {
     sbx_buf_consume(buf, sizeof *record + record->strings_len);
 }

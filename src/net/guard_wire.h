@@ -27,14 +27,14 @@ typedef struct guard_record {
 } guard_record;
 
 /* Blocks until all is written. SBX_E_CLOSED. */
-sbx_err guard_write(int socket, const guard_record *record, const void *strings);
+sbx_err sbx_guard_write(int socket, const guard_record *record, const void *strings);
 
 /* One read into buf. SBX_E_CLOSED (the peer ended), SBX_E_AGAIN (nothing there), SBX_E_NOMEM, SBX_E_CAP. */
-sbx_err guard_read(int socket, sbx_buf *buf);
+sbx_err sbx_guard_read(int socket, sbx_buf *buf);
 
 /* Takes the first whole record out of buf; its strings are valid until buf changes: consume it then with
- * guard_consume. False: none is complete. */
-bool guard_next(const sbx_buf *buf, guard_record *ret_record, const char **ret_strings);
-void guard_consume(sbx_buf *buf, const guard_record *record);
+ * sbx_guard_consume. False: none is complete. */
+bool sbx_guard_next(const sbx_buf *buf, guard_record *ret_record, const char **ret_strings);
+void sbx_guard_consume(sbx_buf *buf, const guard_record *record);
 
 #endif

@@ -59,8 +59,8 @@ static void take_end(sbx_nats_server *server)
 static void take_ready(sbx_nats_server *server, uint16_t port)
 {
     server->is_ready = true;
-    nats_files_set_port(&server->files, port);
-    nats_files_url(&server->files, server->url);
+    sbx_nats_files_set_port(&server->files, port);
+    sbx_nats_files_url(&server->files, server->url);
     sbx_log(nats_server_ready, .url = server->url, .pid = server->pid,
             .took = sbx_loop_now(server->loop) - server->started_at);
     if (server->events.on_ready != NULL)
@@ -71,7 +71,7 @@ static void look_for_port(sbx_nats_server *server)
 {
     uint16_t port;
     sbx_time_ns now = sbx_loop_now(server->loop);
-    if (server->pid != 0 && nats_files_read_port(&server->files, server->pid, &port) == SBX_OK) {
+    if (server->pid != 0 && sbx_nats_files_read_port(&server->files, server->pid, &port) == SBX_OK) {
         take_ready(server, port);
     } else if (now - server->started_at > SBX_MS(READY_LIMIT_MS)) {
         sbx_log(nats_server_not_ready, .pid = server->pid);
@@ -121,7 +121,7 @@ static void on_guard_lost(void *user)
 static sbx_err spawn(sbx_nats_server *server)
 {
     char *argv[] = {server->files.program, "-c", server->files.conf_path, NULL};
-    sbx_err err = nats_files_write_conf(&server->files);
+    sbx_err err = sbx_nats_files_write_conf(&server->files);
     if (err != SBX_OK)
         return err;
     err = sbx_guard_spawn(server->guard, argv, /* env_extra= */ NULL, /* log_path= */ NULL, &server->child);
@@ -162,7 +162,7 @@ sbx_err sbx_nats_server_start(sbx_loop *loop, sbx_guard *guard, const sbx_nats_s
     if (server == NULL)
         return sbx_errinfo_set(reterr_info, SBX_E_NOMEM, 0, "out of memory");
     init(server, loop, guard, events);
-    sbx_err err = nats_files_make(&server->files, options, reterr_info);
+    sbx_err err = sbx_nats_files_make(&server->files, options, reterr_info);
     if (err == SBX_OK) {
         server->started_at = sbx_loop_now(loop);
         err = spawn(server);
@@ -212,6 +212,6 @@ void sbx_nats_server_free(sbx_nats_server *server)
         sbx_guard_watch(server->guard, server->child, NULL);
         sbx_guard_kill(server->guard, server->child, SIGTERM);
     }
-    nats_files_remove(&server->files);
+    sbx_nats_files_remove(&server->files);
     free(server);
 }

@@ -105,7 +105,8 @@ static sbx_err make_dir(nats_files *files, const char *parent, sbx_errinfo *rete
     return SBX_OK;
 }
 
-sbx_err nats_files_make(nats_files *files, const sbx_nats_server_options *options, sbx_errinfo *reterr_info)
+sbx_err sbx_nats_files_make(nats_files *files, const sbx_nats_server_options *options,
+                            sbx_errinfo *reterr_info)
 {
     const char *host = options->bind == NULL ? "127.0.0.1" : options->bind;
     *files = (nats_files){.port = options->port};
@@ -140,7 +141,7 @@ static void print_conf(FILE *file, const nats_files *files)
             files->host, files->port == 0 ? -1 : (int)files->port, files->token, files->dir, files->dir);
 }
 
-sbx_err nats_files_write_conf(const nats_files *files)
+sbx_err sbx_nats_files_write_conf(const nats_files *files)
 {
     int number = open(files->conf_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (number < 0)
@@ -178,7 +179,7 @@ static sbx_err parse_ports(sbx_view text, uint16_t *ret_port)
     return SBX_OK;
 }
 
-sbx_err nats_files_read_port(const nats_files *files, pid_t pid, uint16_t *ret_port)
+sbx_err sbx_nats_files_read_port(const nats_files *files, pid_t pid, uint16_t *ret_port)
 {
     char path[NATS_PATH_MAX + 64], text[1024];
     snprintf(path, sizeof path, "%s/nats-server_%ld.ports", files->dir, (long)pid);
@@ -193,12 +194,12 @@ sbx_err nats_files_read_port(const nats_files *files, pid_t pid, uint16_t *ret_p
     return SBX_OK;
 }
 
-void nats_files_set_port(nats_files *files, uint16_t port)
+void sbx_nats_files_set_port(nats_files *files, uint16_t port)
 {
     files->port = port;
 }
 
-void nats_files_url(const nats_files *files, char ret_url[NATS_URL_MAX])
+void sbx_nats_files_url(const nats_files *files, char ret_url[NATS_URL_MAX])
 {
     const char *host = files->host;
     if (strcmp(host, "0.0.0.0") == 0)
@@ -224,7 +225,7 @@ static void remove_files(const char *dir)
     closedir(d);
 }
 
-void nats_files_remove(nats_files *files)
+void sbx_nats_files_remove(nats_files *files)
 {
     if (files->dir[0] != '\0') {
         remove_files(files->dir);

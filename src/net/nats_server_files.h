@@ -25,20 +25,21 @@ typedef struct nats_files {
 
 /* Finds the program, makes the directory (0700) and, when none is given, the token. Errors as
  * sbx_nats_server_start. */
-sbx_err nats_files_make(nats_files *files, const sbx_nats_server_options *options, sbx_errinfo *reterr_info);
+sbx_err sbx_nats_files_make(nats_files *files, const sbx_nats_server_options *options,
+                            sbx_errinfo *reterr_info);
 
 /* Writes the configuration (0600) for files->port. SBX_E_IO. */
-sbx_err nats_files_write_conf(const nats_files *files);
+sbx_err sbx_nats_files_write_conf(const nats_files *files);
 
 /* SBX_E_AGAIN: not there, or not complete yet. */
-sbx_err nats_files_read_port(const nats_files *files, pid_t pid, uint16_t *ret_port);
+sbx_err sbx_nats_files_read_port(const nats_files *files, pid_t pid, uint16_t *ret_port);
 
-void nats_files_set_port(nats_files *files, uint16_t port);
+void sbx_nats_files_set_port(nats_files *files, uint16_t port);
 
 /* To connect to from this machine: a bind to all addresses is reached over loopback. */
-void nats_files_url(const nats_files *files, char ret_url[NATS_URL_MAX]);
+void sbx_nats_files_url(const nats_files *files, char ret_url[NATS_URL_MAX]);
 
 /* The directory and all in it. Forgets the token. */
-void nats_files_remove(nats_files *files);
+void sbx_nats_files_remove(nats_files *files);
 
 #endif

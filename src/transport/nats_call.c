@@ -13,9 +13,9 @@ enum {
     BUDGET_MAX_MS = 24 * 3600 * 1000
 };
 
-nats_call *nats_call_of(sbx_transport_call *call)
+nats_call *sbx_nats_call_of(sbx_transport_call *call)
 {
-    assert(call->kind == &nats_kind);
+    assert(call->kind == &sbx_nats_kind);
     return SBX_CONTAINER_OF(call, nats_call, super);
 }
 
@@ -26,7 +26,7 @@ static void subject_of(const nats_call *call, const char *verb, char ret_subject
     snprintf(ret_subject, NATS_SUBJECT_MAX, "inference.%s.%s", call->peer->id, verb);
 }
 
-sbx_err nats_call_tell(const nats_call *call, const char *verb, sbx_view body)
+sbx_err sbx_nats_call_tell(const nats_call *call, const char *verb, sbx_view body)
 {
     char subject[NATS_SUBJECT_MAX];
     subject_of(call, verb, subject);
@@ -85,7 +85,7 @@ static void write_headers(run_headers *h, const nats_call *call)
         add(h, SBX_BUS_HEADER_TRACEPARENT, call->traceparent);
 }
 
-sbx_err nats_call_send_run(nats_call *call)
+sbx_err sbx_nats_call_send_run(nats_call *call)
 {
     char subject[NATS_SUBJECT_MAX];
     run_headers headers;
@@ -144,7 +144,7 @@ static nats_call *make_call(nats_peer *peer, const sbx_transport_request *reques
     nats_call *call = calloc(1, sizeof *call + request->body_count * sizeof *request->body);
     if (call == NULL)
         return NULL;
-    call->super.kind = &nats_kind;
+    call->super.kind = &sbx_nats_kind;
     call->peer = peer;
     call->events = events;
     call->user = user;
@@ -157,8 +157,8 @@ static nats_call *make_call(nats_peer *peer, const sbx_transport_request *reques
     if (request->body_count > 0)
         memcpy(call->body, request->body, request->body_count * sizeof *request->body);
     call->upload.is_needed = !fits_the_run(call);
-    nats_recover_init(call);
-    nats_upload_init(call);
+    sbx_nats_recover_init(call);
+    sbx_nats_upload_init(call);
     if (fill_texts(call, request))
         return call;
     free(call->path);
@@ -180,51 +180,51 @@ static sbx_err start(sbx_peer *super, const sbx_transport_request *request,
     sbx_list_push_back(&peer->calls, &call->node);
     sbx_err err = sbx_map_put(&link->calls, sbx_view_cstr(call->key), call);
     if (err == SBX_OK)
-        err = nats_call_send_run(call);
+        err = sbx_nats_call_send_run(call);
     if (err != SBX_OK) {
-        nats_call_finish(call);
+        sbx_nats_call_finish(call);
         return err == SBX_E_NOMEM ? SBX_E_NOMEM : SBX_E_CLOSED;
     }
-    nats_link_start_pings(link);
+    sbx_nats_link_start_pings(link);
     *ret_call = &call->super;
     return SBX_OK;
 }
 
 /* ---- back-pressure ---- */
 
-void nats_call_grant(nats_call *call)
+void sbx_nats_call_grant(nats_call *call)
 {
     uint64_t window = call->peer->link->credit_bytes;
     if (call->is_paused || call->received + window - call->granted < window / 2)
         return;
     char text[SBX_BUS_CONTROL_TEXT];
     sbx_bus_credit credit = {.seq = call->wanted, .bytes = call->received + window};
-    if (nats_call_tell(call, "credit", sbx_bus_credit_write(&credit, text)) == SBX_OK)
+    if (sbx_nats_call_tell(call, "credit", sbx_bus_credit_write(&credit, text)) == SBX_OK)
         call->granted = credit.bytes;
 }
 
 static void pause_call(sbx_transport_call *super)
 {
-    nats_call_of(super)->is_paused = true;
+    sbx_nats_call_of(super)->is_paused = true;
 }
 
 static void resume_call(sbx_transport_call *super)
 {
-    nats_call *call = nats_call_of(super);
+    nats_call *call = sbx_nats_call_of(super);
     call->is_paused = false;
-    nats_call_grant(call);
+    sbx_nats_call_grant(call);
 }
 
 /* ---- the end ---- */
 
-nats_owner nats_call_finish(nats_call *call)
+nats_owner sbx_nats_call_finish(nats_call *call)
 {
     sbx_nats_link *link = call->peer->link;
     nats_owner owner = {.events = call->events, .user = call->user};
     if (link->current == call)
         link->current = NULL;
-    nats_recover_close(call);
-    nats_upload_stop(call);
+    sbx_nats_recover_close(call);
+    sbx_nats_upload_stop(call);
     sbx_list_remove(&call->node);
     if (sbx_map_get(&link->calls, sbx_view_cstr(call->key)) == call)
         sbx_map_remove(&link->calls, sbx_view_cstr(call->key));
@@ -234,9 +234,9 @@ nats_owner nats_call_finish(nats_call *call)
     return owner;
 }
 
-void nats_call_fail(nats_call *call, sbx_outcome outcome, sbx_time_ns retry_after_ns, const char *detail)
+void sbx_nats_call_fail(nats_call *call, sbx_outcome outcome, sbx_time_ns retry_after_ns, const char *detail)
 {
-    nats_owner owner = nats_call_finish(call);
+    nats_owner owner = sbx_nats_call_finish(call);
     owner.events->on_fail(owner.user, outcome, retry_after_ns, detail);
 }
 
@@ -260,10 +260,10 @@ static void cancel_later(const nats_call *call)
 
 static void cancel(sbx_transport_call *super)
 {
-    nats_call *call = nats_call_of(super);
-    if (nats_call_tell(call, "cancel", (sbx_view){0}) != SBX_OK && !call->peer->is_gone)
+    nats_call *call = sbx_nats_call_of(super);
+    if (sbx_nats_call_tell(call, "cancel", (sbx_view){0}) != SBX_OK && !call->peer->is_gone)
         cancel_later(call);
-    nats_call_finish(call);
+    sbx_nats_call_finish(call);
 }
 
 static void cancel_all(sbx_list *calls, const nats_peer *peer)
@@ -287,7 +287,7 @@ static void free_peer(sbx_peer *super)
     free(peer);
 }
 
-const sbx_transport_kind nats_kind = {
+const sbx_transport_kind sbx_nats_kind = {
     .name = "nats",
     .start = start,
     .cancel = cancel,

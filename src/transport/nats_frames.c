@@ -12,8 +12,8 @@ static bool is_numbered(const sbx_frame *frame)
 
 static void break_off(nats_call *call, const char *detail)
 {
-    nats_call_tell(call, "cancel", (sbx_view){0});
-    nats_call_fail(call, SBX_OUTCOME_MALFORMED, /* retry_after_ns= */ -1, detail);
+    sbx_nats_call_tell(call, "cancel", (sbx_view){0});
+    sbx_nats_call_fail(call, SBX_OUTCOME_MALFORMED, /* retry_after_ns= */ -1, detail);
 }
 
 /* The last frame was taken: the worker may forget all of it. */
@@ -21,7 +21,7 @@ static void acknowledge(const nats_call *call)
 {
     char text[SBX_BUS_CONTROL_TEXT];
     sbx_bus_credit credit = {.seq = call->wanted, .bytes = call->granted};
-    nats_call_tell(call, "credit", sbx_bus_credit_write(&credit, text));
+    sbx_nats_call_tell(call, "credit", sbx_bus_credit_write(&credit, text));
 }
 
 /* ---- one function per frame ---- */
@@ -29,7 +29,7 @@ static void acknowledge(const nats_call *call)
 static void take_ack(nats_call *call)
 {
     call->is_accepted = true;
-    nats_upload_go(call);
+    sbx_nats_upload_go(call);
     call->events->on_accepted(call->user);
 }
 
@@ -60,7 +60,7 @@ static void take_data(nats_call *call, sbx_view payload)
     call->received += payload.len;
     call->events->on_data(call->user, payload);
     if (link->current == call)
-        nats_call_grant(call);
+        sbx_nats_call_grant(call);
 }
 
 static void take_end(nats_call *call)
@@ -70,7 +70,7 @@ static void take_end(nats_call *call)
         return;
     }
     acknowledge(call);
-    nats_owner owner = nats_call_finish(call);
+    nats_owner owner = sbx_nats_call_finish(call);
     owner.events->on_end(owner.user);
 }
 
@@ -84,7 +84,7 @@ static void take_error(nats_call *call, sbx_view payload)
     }
     sbx_view_to_cstr(error.text, text, sizeof text);
     acknowledge(call);
-    nats_call_fail(call, error.outcome, error.retry_after_ns, text);
+    sbx_nats_call_fail(call, error.outcome, error.retry_after_ns, text);
 }
 
 /* ---- order ---- */
@@ -120,8 +120,8 @@ static void take_numbered(nats_call *call, const sbx_frame *frame)
 static void take_ping(nats_call *call, const sbx_frame *frame)
 {
     if ((frame->flags & SBX_FRAME_PING_BODY) != 0)
-        nats_upload_take(call, frame->aux);
-    nats_call_grant(call); /* one that could not be sent when it was due */
+        sbx_nats_upload_take(call, frame->aux);
+    sbx_nats_call_grant(call); /* one that could not be sent when it was due */
     if ((frame->flags & SBX_FRAME_PING_PROGRESS) != 0)
         call->events->on_progress(call->user);
 }
@@ -130,9 +130,9 @@ static void take_ping(nats_call *call, const sbx_frame *frame)
 static void review_gap(nats_call *call, const sbx_frame *frame)
 {
     if (frame->seq > call->wanted)
-        nats_recover_open(call, /* after_restart= */ false);
+        sbx_nats_recover_open(call, /* after_restart= */ false);
     else if (frame->seq == call->wanted)
-        nats_recover_close(call);
+        sbx_nats_recover_close(call);
 }
 
 static void take_frame(nats_call *call, const sbx_frame *frame)
@@ -148,7 +148,7 @@ static void take_frame(nats_call *call, const sbx_frame *frame)
         take_numbered(call, frame);
 }
 
-void nats_call_take(nats_call *call, sbx_view message)
+void sbx_nats_call_take(nats_call *call, sbx_view message)
 {
     sbx_nats_link *link = call->peer->link;
     sbx_frame frame;

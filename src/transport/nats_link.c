@@ -15,7 +15,7 @@ enum {
 
 static const sbx_siphash_key map_seed = {.k0 = 0x6c696e6b, .k1 = 0x70656572};
 
-bool nats_link_is_settling(const sbx_nats_link *link)
+bool sbx_nats_link_is_settling(const sbx_nats_link *link)
 {
     return sbx_loop_now(link->loop) - link->up_at < SBX_MS(NATS_SETTLE_MS);
 }
@@ -31,7 +31,7 @@ sbx_err sbx_nats_peer_new(sbx_nats_link *link, sbx_view worker_id, sbx_peer **re
     nats_peer *peer = calloc(1, sizeof *peer);
     if (peer == NULL)
         return SBX_E_NOMEM;
-    peer->super.kind = &nats_kind;
+    peer->super.kind = &sbx_nats_kind;
     peer->link = link;
     sbx_list_init(&peer->calls);
     memcpy(peer->id, worker_id.data, worker_id.len);
@@ -46,7 +46,7 @@ sbx_err sbx_nats_peer_new(sbx_nats_link *link, sbx_view worker_id, sbx_peer **re
 
 /* ---- calls that fail together ---- */
 
-void nats_peer_doom(nats_peer *peer, nats_pick_fn *pick, const void *with)
+void sbx_nats_peer_doom(nats_peer *peer, nats_pick_fn *pick, const void *with)
 {
     SBX_LIST_EACH(node, &peer->calls)
     {
@@ -59,11 +59,11 @@ void nats_peer_doom(nats_peer *peer, nats_pick_fn *pick, const void *with)
 }
 
 /* One by one: each callback may cancel others and free peers. */
-void nats_link_fail_doomed(sbx_nats_link *link, sbx_outcome outcome, const char *detail)
+void sbx_nats_link_fail_doomed(sbx_nats_link *link, sbx_outcome outcome, const char *detail)
 {
     while (!sbx_list_is_empty(&link->doomed)) {
         nats_call *call = SBX_CONTAINER_OF(sbx_list_first(&link->doomed), nats_call, node);
-        nats_call_fail(call, outcome, /* retry_after_ns= */ -1, detail);
+        sbx_nats_call_fail(call, outcome, /* retry_after_ns= */ -1, detail);
     }
 }
 
@@ -81,20 +81,20 @@ static bool is_any(const nats_call *call, const void *with)
 
 /* First those that the worker never saw, as what they are; then the worker, so that its other requests fail
  * over as one; then what is still there. */
-void nats_peer_lose(nats_peer *peer)
+void sbx_nats_peer_lose(nats_peer *peer)
 {
     sbx_nats_link *link = peer->link;
     char id[SBX_TOKEN_MAX + 1];
     memcpy(id, peer->id, sizeof id);
     peer->is_gone = true;
-    nats_peer_doom(peer, is_unseen, NULL);
-    nats_link_fail_doomed(link, SBX_OUTCOME_REFUSED, "no responder on the bus");
+    sbx_nats_peer_doom(peer, is_unseen, NULL);
+    sbx_nats_link_fail_doomed(link, SBX_OUTCOME_REFUSED, "no responder on the bus");
     link->events.on_worker_left(link->events.user, sbx_view_cstr(id));
     peer = sbx_map_get(&link->peers, sbx_view_cstr(id));
     if (peer == NULL)
         return;
-    nats_peer_doom(peer, is_any, NULL);
-    nats_link_fail_doomed(link, SBX_OUTCOME_RESET, "the worker left the bus");
+    sbx_nats_peer_doom(peer, is_any, NULL);
+    sbx_nats_link_fail_doomed(link, SBX_OUTCOME_RESET, "the worker left the bus");
 }
 
 /* ---- registrations and heartbeats ---- */
@@ -137,9 +137,9 @@ static void take_worker(sbx_nats_link *link, const sbx_bus_worker *worker)
     sbx_time_ns now = sbx_loop_now(link->loop);
     bool is_reboot = is_known && note_seen(peer, worker);
     if (is_reboot)
-        nats_peer_doom(peer, is_older, &now); /* the new process knows nothing of them */
+        sbx_nats_peer_doom(peer, is_older, &now); /* the new process knows nothing of them */
     link->events.on_worker(link->events.user, worker);
-    nats_link_fail_doomed(link, SBX_OUTCOME_RESET, "the worker was started anew");
+    sbx_nats_link_fail_doomed(link, SBX_OUTCOME_RESET, "the worker was started anew");
     peer = sbx_map_get(&link->peers, worker->worker_id);
     if (!is_known && peer != NULL)
         note_seen(peer, worker);
@@ -207,7 +207,7 @@ static void on_ping_timer(sbx_timer *timer, void *user)
     sbx_timer_start(timer, sbx_loop_now(link->loop) + link->ping_interval_ns);
 }
 
-void nats_link_start_pings(sbx_nats_link *link)
+void sbx_nats_link_start_pings(sbx_nats_link *link)
 {
     if (link->is_pinging)
         return;
@@ -220,16 +220,16 @@ void nats_link_start_pings(sbx_nats_link *link)
 static void take_no_ping_responder(sbx_nats_link *link, sbx_view worker_id)
 {
     nats_peer *peer = sbx_map_get(&link->peers, worker_id);
-    if (peer != NULL && !peer->is_gone && !nats_link_is_settling(link))
-        nats_peer_lose(peer);
+    if (peer != NULL && !peer->is_gone && !sbx_nats_link_is_settling(link))
+        sbx_nats_peer_lose(peer);
 }
 
 /* While the bus settles, an attempt that lived through the restart waits for its worker to reconnect. */
 static void take_no_responder(nats_call *call)
 {
-    if (call->gap.after_restart && nats_link_is_settling(call->peer->link))
+    if (call->gap.after_restart && sbx_nats_link_is_settling(call->peer->link))
         return;
-    nats_peer_lose(call->peer);
+    sbx_nats_peer_lose(call->peer);
 }
 
 /* An attempt that we do not have (any more) is still at work: its cancel was lost. A PING names its worker in
@@ -268,7 +268,7 @@ static void take_response(sbx_nats_link *link, sbx_view tail, const sbx_bus_mess
     else if (call != NULL && message->no_responders)
         take_no_responder(call);
     else if (call != NULL)
-        nats_call_take(call, message->data);
+        sbx_nats_call_take(call, message->data);
 }
 
 static void on_response(void *user, const sbx_bus_message *message)
@@ -307,13 +307,13 @@ static void each_call(sbx_nats_link *link, void (*fn)(nats_call *call))
 
 static void recover(nats_call *call)
 {
-    nats_recover_open(call, /* after_restart= */ true);
+    sbx_nats_recover_open(call, /* after_restart= */ true);
 }
 
 static void halt(nats_call *call)
 {
-    nats_recover_pause(call);
-    nats_upload_stop(call);
+    sbx_nats_recover_pause(call);
+    sbx_nats_upload_stop(call);
 }
 
 static void on_bus_state(void *user, bool is_up)

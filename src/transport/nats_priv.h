@@ -105,45 +105,45 @@ struct nats_call {
     sbx_view body[];
 };
 
-extern const sbx_transport_kind nats_kind;
+extern const sbx_transport_kind sbx_nats_kind;
 
 /* nats_link.c */
-bool nats_link_is_settling(const sbx_nats_link *link);
-void nats_link_start_pings(sbx_nats_link *link);
+bool sbx_nats_link_is_settling(const sbx_nats_link *link);
+void sbx_nats_link_start_pings(sbx_nats_link *link);
 /* "No responders": the peer's calls fail and the worker has left. The peer may be freed on return. */
-void nats_peer_lose(nats_peer *peer);
+void sbx_nats_peer_lose(nats_peer *peer);
 /* Moves those of the peer's calls to link->doomed that `pick` picks; then fails them one by one. */
 typedef bool nats_pick_fn(const nats_call *call, const void *with);
-void nats_peer_doom(nats_peer *peer, nats_pick_fn *pick, const void *with);
-void nats_link_fail_doomed(sbx_nats_link *link, sbx_outcome outcome, const char *detail);
+void sbx_nats_peer_doom(nats_peer *peer, nats_pick_fn *pick, const void *with);
+void sbx_nats_link_fail_doomed(sbx_nats_link *link, sbx_outcome outcome, const char *detail);
 
 /* nats_call.c */
-nats_call *nats_call_of(sbx_transport_call *call);
-sbx_err nats_call_send_run(nats_call *call);
+nats_call *sbx_nats_call_of(sbx_transport_call *call);
+sbx_err sbx_nats_call_send_run(nats_call *call);
 /* To inference.<workerId>.<verb>, with the attempt's subject as reply. */
-sbx_err nats_call_tell(const nats_call *call, const char *verb, sbx_view body);
-void nats_call_grant(nats_call *call);
+sbx_err sbx_nats_call_tell(const nats_call *call, const char *verb, sbx_view body);
+void sbx_nats_call_grant(nats_call *call);
 /* Takes it out of all books and frees it; what its owner is told comes after. */
 typedef struct nats_owner {
     const sbx_transport_events *events;
     void *user;
 } nats_owner;
-nats_owner nats_call_finish(nats_call *call);
-void nats_call_fail(nats_call *call, sbx_outcome outcome, sbx_time_ns retry_after_ns, const char *detail);
+nats_owner sbx_nats_call_finish(nats_call *call);
+void sbx_nats_call_fail(nats_call *call, sbx_outcome outcome, sbx_time_ns retry_after_ns, const char *detail);
 
 /* nats_frames.c */
-void nats_call_take(nats_call *call, sbx_view message);
+void sbx_nats_call_take(nats_call *call, sbx_view message);
 
 /* nats_upload.c */
-void nats_upload_init(nats_call *call);
-void nats_upload_go(nats_call *call);                   /* sends what may be sent */
-void nats_upload_take(nats_call *call, uint32_t there); /* the worker has that many bytes */
-void nats_upload_stop(nats_call *call);
+void sbx_nats_upload_init(nats_call *call);
+void sbx_nats_upload_go(nats_call *call);                   /* sends what may be sent */
+void sbx_nats_upload_take(nats_call *call, uint32_t there); /* the worker has that many bytes */
+void sbx_nats_upload_stop(nats_call *call);
 
 /* nats_recover.c */
-void nats_recover_init(nats_call *call);
-void nats_recover_open(nats_call *call, bool after_restart);
-void nats_recover_close(nats_call *call);
-void nats_recover_pause(nats_call *call); /* the bus is down */
+void sbx_nats_recover_init(nats_call *call);
+void sbx_nats_recover_open(nats_call *call, bool after_restart);
+void sbx_nats_recover_close(nats_call *call);
+void sbx_nats_recover_pause(nats_call *call); /* the bus is down */
 
 #endif

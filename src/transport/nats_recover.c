@@ -10,13 +10,13 @@ static void ask(nats_call *call)
 {
     char text[SBX_BUS_CONTROL_TEXT];
     if (!call->is_accepted) {
-        nats_call_send_run(call);
+        sbx_nats_call_send_run(call);
         return;
     }
     sbx_bus_credit credit = {.seq = call->wanted, .bytes = call->granted};
     if (call->gap.after_restart)
-        nats_call_tell(call, "credit", sbx_bus_credit_write(&credit, text));
-    nats_call_tell(call, "replay", sbx_bus_replay_write(call->wanted, text));
+        sbx_nats_call_tell(call, "credit", sbx_bus_credit_write(&credit, text));
+    sbx_nats_call_tell(call, "replay", sbx_bus_replay_write(call->wanted, text));
 }
 
 static void ask_and_wait(nats_call *call)
@@ -34,16 +34,16 @@ static void on_timer(sbx_timer *timer, void *user)
         ask_and_wait(call);
         return;
     }
-    nats_call_tell(call, "cancel", (sbx_view){0});
-    nats_call_fail(call, SBX_OUTCOME_RESET, /* retry_after_ns= */ -1, "frames were lost on the bus");
+    sbx_nats_call_tell(call, "cancel", (sbx_view){0});
+    sbx_nats_call_fail(call, SBX_OUTCOME_RESET, /* retry_after_ns= */ -1, "frames were lost on the bus");
 }
 
-void nats_recover_init(nats_call *call)
+void sbx_nats_recover_init(nats_call *call)
 {
     sbx_timer_init(&call->gap.timer, call->peer->link->loop, on_timer, call);
 }
 
-void nats_recover_open(nats_call *call, bool after_restart)
+void sbx_nats_recover_open(nats_call *call, bool after_restart)
 {
     call->gap.after_restart = call->gap.after_restart || after_restart;
     if (call->gap.is_open && !after_restart)
@@ -53,14 +53,14 @@ void nats_recover_open(nats_call *call, bool after_restart)
     ask_and_wait(call);
 }
 
-void nats_recover_close(nats_call *call)
+void sbx_nats_recover_close(nats_call *call)
 {
     call->gap.is_open = false;
     call->gap.after_restart = false;
     sbx_timer_stop(&call->gap.timer);
 }
 
-void nats_recover_pause(nats_call *call)
+void sbx_nats_recover_pause(nats_call *call)
 {
     sbx_timer_stop(&call->gap.timer);
 }

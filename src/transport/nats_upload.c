@@ -61,10 +61,10 @@ static void set_timer(nats_call *call)
     sbx_timer_start(&call->upload.timer, sbx_loop_now(call->peer->link->loop) + SBX_MS(ms));
 }
 
-void nats_upload_go(nats_call *call)
+void sbx_nats_upload_go(nats_call *call)
 {
     if (is_complete(call)) {
-        nats_upload_stop(call);
+        sbx_nats_upload_stop(call);
         return;
     }
     uint64_t size = chunk_size(call);
@@ -90,7 +90,7 @@ static bool shows_a_loss(const nats_call *call, uint64_t there)
     return there > 0 && there == call->upload.there && there != call->upload.rewound_to;
 }
 
-void nats_upload_take(nats_call *call, uint32_t there)
+void sbx_nats_upload_take(nats_call *call, uint32_t there)
 {
     if (!call->upload.is_needed || !call->is_accepted || there > call->body_len)
         return;
@@ -103,7 +103,7 @@ void nats_upload_take(nats_call *call, uint32_t there)
         call->upload.there = there;
     if (call->upload.sent < there)
         call->upload.sent = there;
-    nats_upload_go(call);
+    sbx_nats_upload_go(call);
 }
 
 /* A stuck worker must not be sent the same megabytes again and again: it is asked, by a small message, what
@@ -112,7 +112,7 @@ static void ask(nats_call *call)
 {
     char text[SBX_BUS_CONTROL_TEXT];
     call->upload.is_asked = true;
-    nats_call_tell(call, "replay", sbx_bus_replay_write(call->wanted, text));
+    sbx_nats_call_tell(call, "replay", sbx_bus_replay_write(call->wanted, text));
     set_timer(call);
 }
 
@@ -121,18 +121,18 @@ static void on_timer(sbx_timer *timer, void *user)
     (void)timer;
     nats_call *call = user;
     if (call->upload.is_full)
-        nats_upload_go(call);
+        sbx_nats_upload_go(call);
     else
         ask(call);
 }
 
-void nats_upload_init(nats_call *call)
+void sbx_nats_upload_init(nats_call *call)
 {
     call->upload.rewound_to = UINT64_MAX;
     sbx_timer_init(&call->upload.timer, call->peer->link->loop, on_timer, call);
 }
 
-void nats_upload_stop(nats_call *call)
+void sbx_nats_upload_stop(nats_call *call)
 {
     sbx_timer_stop(&call->upload.timer);
     call->upload.is_asked = true;

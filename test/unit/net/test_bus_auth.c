@@ -116,12 +116,12 @@ static void an_nkey_gets_in_by_its_seed_file(void **state)
     world *w = *state;
     char key[BUS_NKEY_LEN + 1];
     support_nats_start_with(&w->server, "authorization { users: [ { nkey: " PUBLIC " } ] }", write_seeds);
-    assert_int_equal(bus_nkey_public(in_dir(w, "seed"), key), SBX_OK);
+    assert_int_equal(sbx_bus_nkey_public(in_dir(w, "seed"), key), SBX_OK);
     assert_string_equal(key, PUBLIC);
-    assert_int_equal(bus_nkey_public(in_dir(w, "framed"), key), SBX_OK);
+    assert_int_equal(sbx_bus_nkey_public(in_dir(w, "framed"), key), SBX_OK);
     assert_string_equal(key, PUBLIC);
-    assert_int_equal(bus_nkey_public(in_dir(w, "typo"), key), SBX_E_PARSE);
-    assert_int_equal(bus_nkey_public(in_dir(w, "none"), key), SBX_E_IO);
+    assert_int_equal(sbx_bus_nkey_public(in_dir(w, "typo"), key), SBX_E_PARSE);
+    assert_int_equal(sbx_bus_nkey_public(in_dir(w, "none"), key), SBX_E_IO);
 
     sbx_bus_options options = {.url = w->server.url, .nkey_seed_file = in_dir(w, "seed")};
     assert_int_equal(open_side(w, 0, options), SBX_OK);
