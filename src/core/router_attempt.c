@@ -191,13 +191,10 @@ void sbx_router_on_ended(sbx_router *router, const sbx_event_ended *ended)
         drop(router, ended->attempt);
         return;
     }
-    /* On the bus a lost connection means that nobody answers for the worker any more. */
-    bool is_death = ended->outcome == SBX_OUTCOME_RESET && request->attempt.worker->kind == SBX_WORKER_NATS;
     sbx_router_end_attempt(router, request,
                            (sbx_attempt_end){.outcome = ended->outcome,
                                              .retry_after_ns = ended->retry_after_ns,
-                                             .completion_tokens = ended->completion_tokens,
-                                             .is_confirmed_death = is_death});
+                                             .completion_tokens = ended->completion_tokens});
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------ */
