@@ -28,6 +28,7 @@ static struct {
 } line;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
+static const char *const padded_level_names[] = {" debug ", " info  ", " warn  ", " error "};
 
 static sbx_err open_file(const char *path, int *ret_fd)
 {
@@ -122,7 +123,7 @@ enum {
 static void put(const char *bytes, size_t len)
 {
     size_t room = line.len < LINE_ROOM ? LINE_ROOM - line.len : 0;
-    if (len > room)
+    if (len == 0 || len > room)
         return;
     memcpy(line.bytes + line.len, bytes, len);
     line.len += len;
@@ -153,16 +154,50 @@ __attribute__((format(printf, 1, 2))) static void putf(const char *format, ...)
         put(text, (size_t)len < sizeof text ? (size_t)len : sizeof text - 1);
 }
 
+/* A request costs one line at least: what every line has is written without printf. */
+static void put_u64(uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    put(digits + at, sizeof digits - at);
+}
+
+static void put_i64(int64_t value)
+{
+    if (value < 0)
+        put_cstr("-");
+    put_u64(value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
+
+/* 0 to 999, always three digits */
+static void put_thousandths(uint64_t value)
+{
+    const char digits[3] = {(char)('0' + value / 100), (char)('0' + value / 10 % 10),
+                            (char)('0' + value % 10)};
+    put(digits, sizeof digits);
+}
+
+/* The text of a second is kept: many lines fall into one. */
 static void put_time(void)
 {
+    static time_t shown_second = -1;
+    static char text[32];
     struct timespec now;
     struct tm parts;
-    char text[32];
     clock_gettime(CLOCK_REALTIME, &now);
-    if (gmtime_r(&now.tv_sec, &parts) == NULL)
-        return;
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-    putf("%s.%03ldZ", text, now.tv_nsec / 1000000);
+    if (now.tv_sec != shown_second) {
+        if (gmtime_r(&now.tv_sec, &parts) == NULL)
+            return;
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S.", &parts);
+        shown_second = now.tv_sec;
+    }
+    put_cstr(text);
+    put_thousandths((uint64_t)now.tv_nsec / 1000000);
+    put_cstr("Z");
 }
 
 static void put_char(sbx_view rest, size_t len)
@@ -180,10 +215,23 @@ static void put_char(sbx_view rest, size_t len)
         put((const char *)rest.data, len);
 }
 
+/* How many bytes at the front need no escape; most values are all of that kind. */
+static size_t plain_prefix(sbx_view text)
+{
+    size_t len = 0;
+    while (len < text.len && text.data[len] >= 0x20 && text.data[len] < 0x7f && text.data[len] != '"' &&
+           text.data[len] != '\\')
+        len++;
+    return len;
+}
+
 static void put_quoted(sbx_view text)
 {
     sbx_view shown = sbx_view_slice(text, 0, SBX_LOG_VALUE_MAX);
     put_cstr("\"");
+    size_t plain = plain_prefix(shown);
+    put((const char *)shown.data, plain);
+    shown = sbx_view_skip(shown, plain);
     while (shown.len > 0) {
         size_t len = sbx_utf8_valid_char(shown);
         put_char(shown, len);
@@ -219,8 +267,11 @@ static void put_text_value(sbx_view text)
 static void put_duration(int64_t ns)
 {
     uint64_t us = (ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns) / 1000;
-    putf("%s%llu.%03llu", ns < 0 ? "-" : "", (unsigned long long)(us / 1000),
-         (unsigned long long)(us % 1000));
+    if (ns < 0)
+        put_cstr("-");
+    put_u64(us / 1000);
+    put_cstr(".");
+    put_thousandths(us % 1000);
 }
 
 static void put_value(const sbx_log_field *field)
@@ -232,10 +283,10 @@ static void put_value(const sbx_log_field *field)
         put_text_value(field->text);
         return;
     case SBX_LOG_KEY_INT:
-        putf("%lld", (long long)field->number);
+        put_i64(field->number);
         return;
     case SBX_LOG_KEY_UINT:
-        putf("%llu", (unsigned long long)field->number);
+        put_u64((uint64_t)field->number);
         return;
     case SBX_LOG_KEY_BOOL:
         put_cstr(field->number != 0 ? "true" : "false");
@@ -261,10 +312,10 @@ static bool fits(const sbx_log_field *field)
 
 static void put_field(const sbx_log_field *field)
 {
-    if (sink.format == SBX_LOG_JSON)
-        putf(",\"%s\":", field->key);
-    else
-        putf(" %s=", field->key);
+    bool is_json = sink.format == SBX_LOG_JSON;
+    put_cstr(is_json ? ",\"" : " ");
+    put_cstr(field->key);
+    put_cstr(is_json ? "\":" : "=");
     put_value(field);
 }
 
@@ -274,12 +325,14 @@ static void put_start(sbx_log_level level, const char *event)
     if (sink.format == SBX_LOG_JSON) {
         put_cstr("{\"time\":\"");
         put_time();
-        putf("\",\"level\":\"%s\",\"event\":", sbx_log_level_name(level));
+        put_cstr("\",\"level\":\"");
+        put_cstr(sbx_log_level_name(level));
+        put_cstr("\",\"event\":");
         put_quoted(sbx_view_cstr(event));
         return;
     }
     put_time();
-    putf(" %-5s ", sbx_log_level_name(level));
+    put_cstr(padded_level_names[level]);
     put_cstr(event);
 }
 
