@@ -44,12 +44,12 @@ sbx_worker *sbx_pick_balanced(sbx_pick *pick, sbx_strategy strategy);
  * is buffered and without session suits best; others are taken when none came for a second. */
 sbx_worker *sbx_pick_probe(sbx_pick *pick, bool is_suitable);
 
-/* For balancers: whether candidate `worker` may be picked in pick->tier, and as how expensive it counts:
+/* For balancers: whether the candidate in `slot` may be picked in pick->tier, and as how expensive it counts:
  * 0 = not, SBX_FACTOR_ONE = plain, more = it failed lately or starts slowly. */
 enum {
     SBX_FACTOR_ONE = 256
 };
-uint32_t sbx_pick_special_factor(const sbx_pick *pick, uint32_t worker);
+uint32_t sbx_pick_special_factor(const sbx_pick *pick, uint32_t slot);
 
 static inline bool sbx_pick_is_tried(const sbx_pick *pick, uint32_t worker)
 {

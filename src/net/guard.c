@@ -14,8 +14,8 @@
 
 #include "base/list.h"
 #include "base/log.h"
-#include "net/guard_wire.h"
 #include "net/guard_main.h"
+#include "net/guard_wire.h"
 
 enum {
     END_MS = 2 * SBX_GUARD_GRACE_MS /* then the guard itself is killed */
