@@ -25,6 +25,28 @@ sbx_breaker_policy sbx_breaker_policy_helpers(void)
     return policy;
 }
 
+sbx_view sbx_helper_role_name(sbx_helper_role role)
+{
+    switch (role) {
+    case SBX_HELPER_EMBEDDING:
+        return SBX_VIEW("embedding");
+    case SBX_HELPER_RERANKING:
+        return SBX_VIEW("reranking");
+    case SBX_HELPER_NONE:
+        break;
+    }
+    return (sbx_view){0};
+}
+
+const sbx_model_alias *sbx_policy_alias(const sbx_policy *policy, sbx_view name)
+{
+    for (size_t i = 0; i < policy->alias_count; i++) {
+        if (sbx_view_eq(policy->aliases[i].name, name))
+            return &policy->aliases[i];
+    }
+    return NULL;
+}
+
 sbx_policy sbx_policy_default(void)
 {
     return (sbx_policy){
@@ -65,17 +87,17 @@ static sbx_err copy_views(const sbx_view *views, size_t count, sbx_arena *arena,
     return SBX_OK;
 }
 
-static sbx_err copy_aliases(const sbx_policy *policy, sbx_arena *arena, const sbx_model_alias **ret_copy)
+static sbx_err copy_aliases(const sbx_model_alias *from, size_t count, sbx_arena *arena,
+                            const sbx_model_alias **ret_copy)
 {
-    sbx_model_alias *copy = SBX_ARENA_ARRAY(arena, sbx_model_alias, policy->alias_count);
+    sbx_model_alias *copy = SBX_ARENA_ARRAY(arena, sbx_model_alias, count);
     if (copy == NULL)
         return SBX_E_NOMEM;
-    for (size_t i = 0; i < policy->alias_count; i++) {
-        const sbx_model_alias *from = &policy->aliases[i];
-        copy[i].model_count = from->model_count;
-        sbx_err err = sbx_arena_dup(arena, from->name, &copy[i].name);
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = from[i];
+        sbx_err err = sbx_arena_dup(arena, from[i].name, &copy[i].name);
         if (err == SBX_OK)
-            err = copy_views(from->models, from->model_count, arena, &copy[i].models);
+            err = copy_views(from[i].models, from[i].model_count, arena, &copy[i].models);
         if (err != SBX_OK)
             return err;
     }
@@ -101,7 +123,9 @@ static sbx_err copy_limits(const sbx_policy *policy, sbx_arena *arena, const sbx
 sbx_err sbx_policy_copy(const sbx_policy *policy, sbx_arena *arena, sbx_policy *ret_copy)
 {
     sbx_policy copy = *policy;
-    sbx_err err = copy_aliases(policy, arena, &copy.aliases);
+    sbx_err err = copy_aliases(policy->aliases, policy->alias_count, arena, &copy.aliases);
+    if (err == SBX_OK)
+        err = copy_aliases(policy->helpers, policy->helper_count, arena, &copy.helpers);
     if (err == SBX_OK)
         err = copy_limits(policy, arena, &copy.model_limits);
     if (err == SBX_OK)

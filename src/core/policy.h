@@ -47,12 +47,32 @@ typedef struct sbx_model_limits {
     sbx_limits limits; /* a value below 0 = the general one */
 } sbx_model_limits;
 
-/* A name that stands for models, in order of preference: an alias, a role of the active preset, or "auto". */
+typedef enum sbx_helper_role {
+    SBX_HELPER_NONE,
+    SBX_HELPER_EMBEDDING,
+    SBX_HELPER_RERANKING
+} sbx_helper_role;
+
+/* A name that stands for models, in order of preference: an alias, a role of the active preset, or "auto".
+ *
+ * Also who is asked for one model of a helper role: `name` is the model; `models` are hidden ids that only
+ * the role's endpoints claim, one per priority, lower first; then, where the fallback is local, the model
+ * itself, which workers of the cluster may serve. A hidden id begins with the byte SBX_MODEL_HIDDEN: no
+ * client can name one, and none is listed. */
 typedef struct sbx_model_alias {
     sbx_view name;
     const sbx_view *models;
     size_t model_count;
+    sbx_helper_role helper; /* NONE: an ordinary list */
+    bool falls_back;
 } sbx_model_alias;
+
+#define SBX_MODEL_HIDDEN 1
+
+static inline bool sbx_model_is_hidden(sbx_view id)
+{
+    return id.len > 0 && id.data[0] == SBX_MODEL_HIDDEN;
+}
 
 typedef enum sbx_strategy {
     SBX_STRATEGY_ROUND_ROBIN,
@@ -89,11 +109,19 @@ typedef struct sbx_policy {
     sbx_queue_policy queue;
     const sbx_model_alias *aliases;
     size_t alias_count;
+    const sbx_model_alias *helpers; /* the first of a role is what the role's name means */
+    size_t helper_count;
     /* Caps of the tables; read by sbx_router_new only. */
     uint32_t max_requests;
     uint32_t max_workers;
     uint32_t max_models;
 } sbx_policy;
+
+/* "embedding", "reranking"; empty for NONE. */
+sbx_view sbx_helper_role_name(sbx_helper_role role);
+
+/* The list of that name, the first of them; NULL: none. */
+const sbx_model_alias *sbx_policy_alias(const sbx_policy *policy, sbx_view name);
 
 /* The defaults of CONFIG.md. */
 sbx_policy sbx_policy_default(void);

@@ -182,6 +182,7 @@ void sbx_registry_forget(sbx_registry *registry, sbx_worker *worker)
 {
     assert(sbx_list_is_empty(&worker->running) && !worker->is_online);
     assert(!sbx_wheel_is_armed(&worker->timer) && !sbx_list_node_is_linked(&worker->pending_node));
+    sbx_list_remove(&worker->roomy_node);
     sbx_registry_drop_all(registry, worker);
     sbx_map_remove(&registry->by_id, sbx_view_of(worker->id, worker->id_len));
     uint32_t last = registry->order[--registry->count];

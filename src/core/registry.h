@@ -32,6 +32,9 @@ typedef struct sbx_worker_seen {
     sbx_engine_state engine;
     bool draining;
     const sbx_breaker_policy *breaker; /* NULL = the router's */
+    const uint64_t *contexts;          /* of each model, in tokens, 0 = not known; NULL = none is known */
+    sbx_time_ns attempt_ns;            /* most that one buffered attempt may take; 0 = the model's limit */
+    bool is_helper;                    /* a helper endpoint: no worker of the cluster */
 } sbx_worker_seen;
 
 typedef struct sbx_worker sbx_worker;
@@ -68,7 +71,9 @@ typedef struct sbx_worker_info {
     sbx_breaker_state breaker;
     sbx_time_ns retry_in_ns; /* until an open breaker is half_open; 0 otherwise */
     uint32_t consecutive_failures;
+    bool is_helper;
     uint64_t attempts, successes, failures;
+    uint64_t rejected; /* helper endpoints: requests that would have come here, but for the breaker */
     sbx_time_ns seen_at;
 } sbx_worker_info;
 sbx_worker_info sbx_worker_describe(const sbx_worker *worker, sbx_time_ns now);

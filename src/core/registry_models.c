@@ -212,8 +212,9 @@ sbx_edge *sbx_registry_edge(sbx_registry *registry, const sbx_worker *worker, co
     return NULL;
 }
 
-static void remove_unseen(sbx_registry *registry, sbx_worker *worker)
+static bool remove_unseen(sbx_registry *registry, sbx_worker *worker)
 {
+    uint32_t before = worker->edge_count;
     uint32_t *link = &worker->first_edge;
     while (*link != SBX_NONE) {
         if (registry->edges[*link].seen == registry->mark)
@@ -221,6 +222,7 @@ static void remove_unseen(sbx_registry *registry, sbx_worker *worker)
         else
             remove_edge(registry, worker, link);
     }
+    return worker->edge_count < before;
 }
 
 static void claim_one(sbx_registry *registry, sbx_worker *worker, sbx_view id, sbx_time_ns now)
@@ -237,14 +239,14 @@ static void claim_one(sbx_registry *registry, sbx_worker *worker, sbx_view id, s
         add_edge(registry, worker, model);
 }
 
-void sbx_registry_claim(sbx_registry *registry, sbx_worker *worker, const sbx_view *models, size_t count,
+bool sbx_registry_claim(sbx_registry *registry, sbx_worker *worker, const sbx_view *models, size_t count,
                         sbx_time_ns now)
 {
     registry->mark++;
     size_t most = count < SBX_WORKER_MODELS_MAX ? count : SBX_WORKER_MODELS_MAX;
     for (size_t i = 0; i < most; i++)
         claim_one(registry, worker, models[i], now);
-    remove_unseen(registry, worker);
+    return remove_unseen(registry, worker);
 }
 
 void sbx_registry_drop_model(sbx_registry *registry, sbx_worker *worker, const sbx_model *model)

@@ -121,6 +121,7 @@ struct sbx_worker {
     /* The router's: */
     sbx_list running; /* its attempts, oldest first */
     sbx_list_node pending_node;
+    sbx_list_node roomy_node; /* it may have room for one that waits */
     bool note_offline;
     bool lost_without_blame;
     sbx_wheel_entry timer;
@@ -184,8 +185,8 @@ void sbx_registry_refresh(sbx_registry *registry, sbx_worker *worker, sbx_time_n
 sbx_model *sbx_registry_model(sbx_registry *registry, sbx_view id); /* NULL: nobody claims it */
 sbx_view sbx_model_view(const sbx_model *model);
 
-/* Makes the worker's models exactly these; unreadable or surplus ones are left out. */
-void sbx_registry_claim(sbx_registry *registry, sbx_worker *worker, const sbx_view *models, size_t count,
+/* Makes the worker's models exactly these; unreadable or surplus ones are left out. Whether it lost one. */
+bool sbx_registry_claim(sbx_registry *registry, sbx_worker *worker, const sbx_view *models, size_t count,
                         sbx_time_ns now);
 void sbx_registry_drop_model(sbx_registry *registry, sbx_worker *worker, const sbx_model *model);
 void sbx_registry_drop_all(sbx_registry *registry, sbx_worker *worker);

@@ -1,6 +1,8 @@
 /* Model resolution: a walk over nested preference lists with a small stack. */
 #include "core/resolve.h"
 
+#include "core/router_priv.h"
+
 const sbx_model_alias *sbx_resolve_alias(const sbx_policy *policy, sbx_view name)
 {
     for (size_t i = 0; i < policy->alias_count; i++) {
@@ -61,4 +63,25 @@ sbx_model *sbx_resolver_next(sbx_resolver *resolver)
         push(resolver, sbx_resolve_alias(resolver->policy, name));
     }
     return NULL;
+}
+
+const sbx_policy *sbx_router_policy(const sbx_router *router)
+{
+    return &router->policy;
+}
+
+bool sbx_router_resolve(sbx_router *router, const sbx_policy *policy, sbx_view name, sbx_view *ret_model)
+{
+    sbx_resolver resolver;
+    sbx_model *exact = sbx_model_is_hidden(name) ? NULL : sbx_registry_model(&router->registry, name);
+    const sbx_model_alias *alias = exact == NULL ? sbx_resolve_alias(policy, name) : NULL;
+    sbx_resolver_init(&resolver, &router->registry, policy, exact, alias);
+    for (sbx_model *model = sbx_resolver_next(&resolver); model != NULL;
+         model = sbx_resolver_next(&resolver)) {
+        if (model->online == 0)
+            continue;
+        *ret_model = sbx_model_view(model);
+        return true;
+    }
+    return false;
 }

@@ -24,11 +24,15 @@ static sbx_err init(sbx_router *router, const sbx_policy *policy, uint64_t seed)
     if (router->requests == NULL || router->free_list == NULL)
         return SBX_E_NOMEM;
     err = sbx_sessions_init(&router->sessions, policy->sessions.max_sessions, sbx_rng_next(&router->rng));
+    if (err == SBX_OK)
+        err = sbx_queue_init(&router->queue, router->request_cap, policy->max_models,
+                             sbx_rng_next(&router->rng));
     if (err != SBX_OK)
         return err;
     sbx_wheel_init(&router->request_timers, 0);
     sbx_wheel_init(&router->worker_timers, 0);
     sbx_list_init(&router->pending);
+    sbx_list_init(&router->roomy);
     return SBX_OK;
 }
 
@@ -53,6 +57,7 @@ void sbx_router_free(sbx_router *router)
         return;
     sbx_registry_deinit(&router->registry);
     sbx_sessions_deinit(&router->sessions);
+    sbx_queue_deinit(&router->queue);
     sbx_arena_deinit(&router->policy_memory);
     sbx_block_free(router->requests);
     sbx_block_free(router->free_list);
@@ -62,8 +67,12 @@ void sbx_router_free(sbx_router *router)
 /* Requests under way keep the model they have: the list they came by is gone. */
 static void detach_from_aliases(sbx_router *router)
 {
-    for (uint32_t i = 0; i < router->request_high_water; i++)
-        router->requests[i].alias = NULL;
+    for (uint32_t i = 0; i < router->request_high_water; i++) {
+        sbx_request *request = &router->requests[i];
+        if (request->phase == SBX_REQUEST_QUEUED && request->alias != NULL)
+            sbx_router_detach_queued(router, request);
+        request->alias = NULL;
+    }
 }
 
 static void apply_policy(sbx_router *router)
@@ -74,8 +83,12 @@ static void apply_policy(sbx_router *router)
         if (model->is_live)
             model->limits = sbx_policy_limits_of(&router->policy, sbx_model_view(model));
     }
-    for (uint32_t i = 0; i < registry->count; i++)
-        sbx_registry_refresh(registry, &registry->workers[registry->order[i]], router->now);
+    for (uint32_t i = 0; i < registry->count; i++) {
+        sbx_worker *worker = &registry->workers[registry->order[i]];
+        sbx_registry_refresh(registry, worker, router->now);
+        sbx_router_got_room(router, worker);
+    }
+    sbx_router_got_worse(router);
 }
 
 sbx_err sbx_router_set_policy(sbx_router *router, const sbx_policy *policy)
@@ -105,6 +118,7 @@ sbx_router_counts sbx_router_counts_of(const sbx_router *router)
 {
     sbx_router_counts counts = router->counts;
     counts.sessions = sbx_sessions_count(&router->sessions);
+    counts.queued = router->queue.count;
     return counts;
 }
 
@@ -151,20 +165,28 @@ sbx_action *sbx_router_note(sbx_router *router, sbx_note note, const sbx_request
 
 /* ---- the step ----------------------------------------------------------------------------------------- */
 
+/* What earlier events left to do. */
+static void do_lists(sbx_router *router)
+{
+    sbx_router_do_pending(router);
+    if (!sbx_list_is_empty(&router->roomy) || sbx_queue_is_walking(&router->queue))
+        sbx_router_serve_queue(router);
+}
+
 /* What is due, as far as there is room; room for the event itself stays. */
 static void do_due(sbx_router *router)
 {
     const uint32_t room = 2 * SBX_STEP_ROOM;
     sbx_wheel_entry *entry;
 
-    sbx_router_do_pending(router);
+    do_lists(router);
     while (sbx_router_has_room(router, room)) {
         entry = sbx_wheel_expire(&router->worker_timers, router->now);
         if (entry == NULL)
             break;
         sbx_router_on_worker_timer(router, SBX_CONTAINER_OF(entry, sbx_worker, timer));
     }
-    sbx_router_do_pending(router);
+    do_lists(router);
     while (sbx_router_has_room(router, room)) {
         entry = sbx_wheel_expire(&router->request_timers, router->now);
         if (entry == NULL)
@@ -224,13 +246,15 @@ sbx_actions sbx_router_step(sbx_router *router, sbx_time_ns now, const sbx_event
     do_due(router);
     assert(sbx_router_has_room(router, SBX_STEP_ROOM));
     dispatch(router, event);
-    sbx_router_do_pending(router);
+    do_lists(router);
     return (sbx_actions){.count = router->action_count, .items = router->actions};
 }
 
 sbx_time_ns sbx_router_next_deadline(const sbx_router *router)
 {
-    if (!sbx_list_is_empty(&router->pending))
+    bool is_more_to_do = !sbx_list_is_empty(&router->pending) || !sbx_list_is_empty(&router->roomy) ||
+                         sbx_queue_is_walking(&router->queue);
+    if (is_more_to_do)
         return router->now;
     return sbx_time_min(sbx_wheel_next_deadline(&router->request_timers),
                         sbx_wheel_next_deadline(&router->worker_timers));

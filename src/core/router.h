@@ -60,6 +60,7 @@ typedef enum sbx_worker_command {
 typedef struct sbx_event_request_new {
     void *owner;    /* the shell's; handed back in every action of this request, never followed */
     sbx_view model; /* borrowed for the step: id, alias, role or "auto", as the client wrote it */
+    sbx_helper_role helper; /* whose endpoints may be asked; NONE: no helper serves this kind of request */
     bool streaming;
     uint64_t body_bytes;    /* scales the ACK limit */
     uint64_t body_hash;     /* poison guard */
@@ -74,6 +75,8 @@ typedef struct sbx_event_ended {
     uint32_t http_status;       /* 0 when none came */
     sbx_time_ns retry_after_ns; /* -1 when the worker named none */
     uint64_t completion_tokens; /* 0 when unknown */
+    bool is_too_long;           /* a CLIENT_ERROR: the prompt does not fit the model's context */
+    uint64_t context;           /* which has so many tokens; 0 when it did not say */
 } sbx_event_ended;
 
 typedef struct sbx_event {
@@ -92,6 +95,7 @@ typedef struct sbx_event {
         struct {
             sbx_worker_ref worker;
             bool good;
+            bool changes_nothing_yet; /* one such check is not enough to demote it or to trust it again */
         } health;
         struct {
             sbx_worker_ref worker;
@@ -122,6 +126,7 @@ typedef struct sbx_request_meta {
     uint32_t attempts; /* retryCount is attempts - 1, never below 0 */
     uint32_t breaker_trips;
     uint32_t timeouts;
+    sbx_time_ns queue_wait_ns; /* for room, in all */
     uint32_t failed_count;
     sbx_worker_ref failed[SBX_MAX_ATTEMPTS]; /* in order */
     sbx_worker_ref selected;                 /* generation 0: none */
@@ -139,9 +144,11 @@ typedef struct sbx_action {
         struct {
             sbx_attempt_ref attempt;
             sbx_worker_ref worker;
-            void *peer;            /* the worker's sbx_worker_seen.peer */
-            sbx_view model;        /* the id to ask the worker for; borrowed until the next step */
-            sbx_time_ns budget_ns; /* what is left for this attempt; travels with it */
+            void *peer;                /* the worker's sbx_worker_seen.peer */
+            sbx_view model;            /* the id to ask the worker for; borrowed until the next step */
+            bool is_fallback;          /* a worker of the cluster in place of the helper endpoints */
+            sbx_time_ns budget_ns;     /* what is left for this attempt; travels with it */
+            sbx_time_ns queue_wait_ns; /* how long it waited for room just now; 0: not at all */
         } start;
         struct {
             sbx_attempt_ref attempt;
@@ -159,6 +166,8 @@ typedef struct sbx_action {
             sbx_time_ns retry_after_ns; /* -1: none */
             int should_retry;           /* x-should-retry: -1 no header, 0 false, 1 true */
             bool committed;
+            sbx_helper_role helper; /* it was for helper endpoints; NONE: not */
+            bool has_fallback;      /* of these: a worker of the cluster serves the model too */
             sbx_request_meta meta;
         } end;
         struct {
@@ -190,6 +199,12 @@ void sbx_router_free(sbx_router *router);
 /* Swaps knobs, models, roles and aliases between two steps; running attempts keep their limits. */
 sbx_err sbx_router_set_policy(sbx_router *router, const sbx_policy *policy);
 
+const sbx_policy *sbx_router_policy(const sbx_router *router);
+
+/* The model that a name would be given now under this policy: the first of its list that an online worker
+ * serves. false: nobody serves any. */
+bool sbx_router_resolve(sbx_router *router, const sbx_policy *policy, sbx_view name, sbx_view *ret_model);
+
 /* Reports one event. Work that is due at `now` (limits, retries) is done first. `now` never runs backwards.
  * A step returns at most SBX_MAX_ACTIONS actions; when more is due, sbx_router_next_deadline answers `now`
  * at once and a TICK brings the rest. */
@@ -211,7 +226,19 @@ typedef struct sbx_router_counts {
     uint64_t breaker_trips;
     uint64_t sessions;      /* gauge */
     uint64_t session_moves; /* each lost a KV cache */
+    uint64_t queued;        /* gauge: requests that wait for room */
+    uint64_t queue_joins;
+    uint64_t queue_given_up; /* of these, told without having got room */
 } sbx_router_counts;
 sbx_router_counts sbx_router_counts_of(const sbx_router *router);
+
+/* Who waits for room at this model's workers; all 0 when nobody does. A request that several models could
+ * serve waits at each of them (core/queue.h). */
+typedef struct sbx_queue_info {
+    uint32_t length;
+    uint64_t bytes;            /* of their bodies */
+    sbx_time_ns next_waits_ns; /* how long the one whose turn it is has waited */
+} sbx_queue_info;
+sbx_queue_info sbx_router_queue_of(const sbx_router *router, sbx_view model);
 
 #endif

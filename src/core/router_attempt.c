@@ -19,7 +19,7 @@ sbx_edge *sbx_router_edge(const sbx_router *router, const sbx_request *request)
 
 /* ---- start -------------------------------------------------------------------------------------------- */
 
-static void use_model(sbx_router *router, sbx_request *request, sbx_model *model)
+void sbx_router_use_model(sbx_router *router, sbx_request *request, sbx_model *model)
 {
     if (request->model == model)
         return;
@@ -74,7 +74,9 @@ static void push_start(sbx_router *router, const sbx_request *request)
     action->start.worker = sbx_worker_ref_of(worker);
     action->start.peer = worker->peer;
     action->start.model = sbx_model_view(request->model);
+    action->start.is_fallback = false;
     action->start.budget_ns = sbx_router_attempt_budget(router, request);
+    action->start.queue_wait_ns = request->waited_ns;
 }
 
 void sbx_router_start(sbx_router *router, sbx_request *request, sbx_worker *worker, sbx_model *model,
@@ -82,14 +84,17 @@ void sbx_router_start(sbx_router *router, sbx_request *request, sbx_worker *work
 {
     assert(request->phase == SBX_REQUEST_WAITING);
     assert(sbx_worker_refusal(worker, router->now) == SBX_REFUSAL_NONE);
-    use_model(router, request, model);
+    sbx_router_use_model(router, request, model);
     model->cursor++;
+    if (request->attempt.number == 0)
+        sbx_retry_budget_request(&model->budget, router->now);
     fill_attempt(router, request, worker);
     sbx_router_set_limits(router, request);
     sbx_router_note_candidates(router, request, model, eligible); /* as they were when it was picked */
     take_permit(router, request);
     count_start(router, request, worker);
     push_start(router, request);
+    request->waited_ns = 0;
     sbx_router_arm(router, request);
 }
 
@@ -125,8 +130,10 @@ static void on_first_content(sbx_router *router, sbx_request *request)
     attempt->first_content_at = router->now;
     attempt->worker->impatience = 0;
     sbx_breaker_content(&attempt->worker->breaker, &attempt->permit);
-    if (attempt->permit.is_probe)
+    if (attempt->permit.is_probe) {
         attempt->flow_at = sbx_time_add(router->now, SBX_BREAKER_FLOW_TIME);
+        sbx_router_got_room(router, attempt->worker);
+    }
     if (edge != NULL)
         sbx_edge_learn_first_content(&router->registry, edge, router->now - attempt->started_at, router->now);
     request->is_committed = true;
@@ -238,6 +245,17 @@ static void report(sbx_router *router, sbx_request *request, sbx_breaker_effect 
     sbx_router_breaker_changed(router, request, worker, change);
 }
 
+/* Many answers of one busy moment make nobody who waits hopeless anew. */
+static void cool_down(sbx_router *router, sbx_request *request, sbx_time_ns retry_after)
+{
+    sbx_worker *worker = request->attempt.worker;
+    bool was_cooling = router->now < worker->cooling_until;
+    sbx_time_ns length = sbx_worker_cool_down(worker, retry_after, router->now);
+    sbx_router_note(router, SBX_NOTE_WORKER_COOLING, request, worker)->note.delay_ns = length;
+    if (!was_cooling)
+        sbx_router_got_worse(router);
+}
+
 static void affect_worker(sbx_router *router, sbx_request *request, const sbx_class *row,
                           const sbx_attempt_end *end)
 {
@@ -246,8 +264,7 @@ static void affect_worker(sbx_router *router, sbx_request *request, const sbx_cl
     case SBX_CLASS_WORKER_NOTHING:
         return;
     case SBX_CLASS_WORKER_COOL_DOWN:
-        sbx_router_note(router, SBX_NOTE_WORKER_COOLING, request, worker)->note.delay_ns =
-            sbx_worker_cool_down(worker, end->retry_after_ns, router->now);
+        cool_down(router, request, end->retry_after_ns);
         break;
     case SBX_CLASS_WORKER_DROP_MODEL:
         sbx_router_note(router, SBX_NOTE_MODEL_DROPPED, request, worker);
@@ -265,6 +282,8 @@ static void affect_worker(sbx_router *router, sbx_request *request, const sbx_cl
     }
     sbx_registry_refresh(&router->registry, worker, router->now);
     sbx_router_arm_worker(router, worker);
+    if (row->worker != SBX_CLASS_WORKER_COOL_DOWN)
+        sbx_router_got_worse(router);
 }
 
 static void learn(sbx_router *router, const sbx_request *request, uint64_t tokens)
@@ -319,6 +338,7 @@ static void detach(sbx_router *router, sbx_request *request, const sbx_attempt_e
     assert(hot->in_flight > 0);
     hot->in_flight--;
     request->model->in_flight--;
+    sbx_router_got_room(router, request->attempt.worker);
     sbx_list_remove(&request->running_node);
     request->phase = SBX_REQUEST_WAITING;
 }

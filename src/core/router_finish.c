@@ -10,6 +10,7 @@ static sbx_request_meta meta_of(const sbx_request *request, bool is_answered)
         .attempts = request->attempt.number,
         .breaker_trips = request->breaker_trips,
         .timeouts = request->timeouts,
+        .queue_wait_ns = request->queue_wait_ns,
         .failed_count = request->failed_count,
     };
     for (uint32_t i = 0; i < request->failed_count; i++)
@@ -32,6 +33,8 @@ static sbx_action *push_end(sbx_router *router, sbx_action_kind kind, const sbx_
     action->end.retry_after_ns = -1;
     action->end.should_retry = -1;
     action->end.committed = request->is_committed;
+    action->end.helper = SBX_HELPER_NONE;
+    action->end.has_fallback = false;
     action->end.meta = meta_of(request, is_answered && kind != SBX_ACTION_FAIL);
     return action;
 }
@@ -77,6 +80,13 @@ void sbx_router_end_cancelled(sbx_router *router, sbx_request *request)
 
 /* ---- nothing was tried -------------------------------------------------------------------------------- */
 
+static bool has_eligible(const sbx_census *census)
+{
+    return census->eligible[SBX_TIER_WELL] + census->eligible[SBX_TIER_DOUBTFUL] +
+               census->eligible[SBX_TIER_HALF_OPEN] >
+           0;
+}
+
 sbx_api_error sbx_router_error_of_census(const sbx_router *router, const sbx_census *census,
                                          sbx_time_ns *ret_retry_after)
 {
@@ -86,6 +96,10 @@ sbx_api_error sbx_router_error_of_census(const sbx_router *router, const sbx_cen
         return SBX_API_MODEL_NOT_FOUND;
     if (census->full + census->cooling > 0)
         return SBX_API_WORKER_OVERLOADED;
+    if (has_eligible(census)) {
+        *ret_retry_after = SBX_ROOM_GUESS;
+        return SBX_API_WORKER_OVERLOADED; /* it waited too long when one had room */
+    }
     if (census->refused > 0)
         return SBX_API_CIRCUIT_BREAKER_OPEN;
     *ret_retry_after = SBX_ROOM_GUESS;
@@ -106,8 +120,26 @@ void sbx_router_refuse(sbx_router *router, void *owner, sbx_api_error error, sbx
     action->end.retry_after_ns = is_unknown ? -1 : retry_after_ns;
     action->end.should_retry = is_unknown ? -1 : 1;
     action->end.committed = false;
+    action->end.helper = SBX_HELPER_NONE;
+    action->end.has_fallback = false;
     action->end.meta = (sbx_request_meta){.started_at = router->now};
     router->counts.ended[end]++;
+}
+
+void sbx_router_shed(sbx_router *router, sbx_request *request)
+{
+    sbx_time_ns retry_after = -1;
+    sbx_model *exact = request->alias == NULL ? request->model : NULL;
+    sbx_census census = sbx_router_census(router, exact, request->alias, request);
+    sbx_api_error error = sbx_router_error_of_census(router, &census, &retry_after);
+    bool is_unknown = error == SBX_API_MODEL_NOT_FOUND;
+    sbx_request_end end = is_unknown ? SBX_END_CLIENT_ERROR : SBX_END_SHED;
+    sbx_action *action = push_end(router, SBX_ACTION_FAIL, request, end);
+    action->end.error = error;
+    action->end.http_status = (uint32_t)sbx_api_error_status(error);
+    action->end.retry_after_ns = is_unknown ? -1 : retry_after;
+    action->end.should_retry = is_unknown ? -1 : 1;
+    finish(router, request, end);
 }
 
 /* ---- attempts failed ---------------------------------------------------------------------------------- */

@@ -77,6 +77,8 @@ void sbx_router_arm(sbx_router *router, sbx_request *request)
     sbx_time_ns due = request->deadline_at;
     if (request->phase == SBX_REQUEST_RUNNING)
         due = sbx_time_min(due, attempt_due(&request->attempt));
+    else if (request->phase == SBX_REQUEST_QUEUED)
+        due = sbx_time_min(due, request->wait_until);
     else
         due = sbx_time_min(due, request->retry_at);
     if (!sbx_wheel_is_armed(&request->timer) || request->timer.deadline > due)
@@ -123,11 +125,21 @@ static void on_attempt_due(sbx_router *router, sbx_request *request)
         sbx_router_arm(router, request); /* content came since the timer was armed */
 }
 
+static void on_queued_due(sbx_router *router, sbx_request *request)
+{
+    if (router->now >= request->wait_until)
+        sbx_router_end_waiting(router, request);
+    else
+        sbx_router_arm(router, request);
+}
+
 void sbx_router_on_request_timer(sbx_router *router, sbx_request *request)
 {
     bool is_running = request->phase == SBX_REQUEST_RUNNING;
     assert(request->phase != SBX_REQUEST_FREE);
-    if (router->now >= request->deadline_at && is_running)
+    if (request->phase == SBX_REQUEST_QUEUED)
+        on_queued_due(router, request);
+    else if (router->now >= request->deadline_at && is_running)
         end_by_limit(router, request, SBX_OUTCOME_DEADLINE);
     else if (router->now >= request->deadline_at)
         sbx_router_fail(router, request); /* while it waited: the last failure is what there is to tell */

@@ -1,6 +1,7 @@
 /* The router from inside. Reading order: router.c (step), router_request.c (a request comes and goes),
- * router_attempt.c (what a worker says), router_retry.c (what a failure leads to), router_finish.c (how
- * requests end), router_limits.c (time), router_worker.c (workers come and go).
+ * router_attempt.c (what a worker says), router_retry.c (what a failure leads to), router_queue.c
+ * (waiting for room), router_finish.c (how requests end), router_limits.c (time), router_worker.c (workers
+ * come and go).
  *
  * Each piece of work (one event, one timer, one lost attempt) takes at most SBX_STEP_ROOM actions; the step
  * loop begins a piece only when there is room for it, so the action array never overflows. */
@@ -12,6 +13,7 @@
 #include "core/classify.h"
 #include "core/pick.h"
 #include "core/poison.h"
+#include "core/queue.h"
 #include "core/registry_priv.h"
 #include "core/router.h"
 #include "core/sessions.h"
@@ -23,7 +25,8 @@ enum {
 typedef enum sbx_request_phase {
     SBX_REQUEST_FREE,
     SBX_REQUEST_RUNNING, /* its attempt is at a worker */
-    SBX_REQUEST_WAITING  /* for its next attempt */
+    SBX_REQUEST_WAITING, /* for its next attempt */
+    SBX_REQUEST_QUEUED   /* for room at a worker */
 } sbx_request_phase;
 
 /* The current try. */
@@ -63,8 +66,12 @@ typedef struct sbx_request {
     sbx_time_ns started_at;
     sbx_time_ns deadline_at;
     sbx_time_ns retry_at;
-    uint32_t retries; /* that used up one of max_retries */
-    uint32_t deaths;  /* workers that died on it */
+    sbx_time_ns queued_at;
+    sbx_time_ns wait_until;    /* it waits for room before this, not at it */
+    sbx_time_ns waited_ns;     /* for room, just before its next attempt */
+    sbx_time_ns queue_wait_ns; /* in all */
+    uint32_t retries;          /* that used up one of max_retries */
+    uint32_t deaths;           /* workers that died on it */
     uint32_t overloads;
     uint32_t breaker_trips;
     uint32_t timeouts;
@@ -90,12 +97,14 @@ struct sbx_router {
     sbx_registry registry;
     sbx_poison poison;
     sbx_sessions sessions;
+    sbx_queue queue;
     sbx_request *requests;
     uint32_t request_cap, request_high_water, free_requests;
     uint32_t *free_list;
     sbx_wheel request_timers;
     sbx_wheel worker_timers;
     sbx_list pending; /* workers with a note to emit or attempts that are lost */
+    sbx_list roomy;   /* workers that may have room for those that wait */
     sbx_router_counts counts;
     uint32_t action_count;
     sbx_action actions[SBX_MAX_ACTIONS];
@@ -157,6 +166,60 @@ void sbx_router_end_attempt(sbx_router *router, sbx_request *request, sbx_attemp
 /* What the worker's service of the request's model has taught; NULL when the model was dropped since. */
 sbx_edge *sbx_router_edge(const sbx_router *router, const sbx_request *request);
 
+/* From now on the request's attempts ask for this model. */
+void sbx_router_use_model(sbx_router *router, sbx_request *request, sbx_model *model);
+
+/* ---- waiting for room (router_queue.c) -----------------------------------------------------------------
+ *
+ * A request waits when no worker can take it now, one at least is full or cools down, and one may take it
+ * before its wait is over: maxWaitMs in all its stays together, and never beyond its deadline. Else, or when
+ * the line of fresh requests is full, it is told at once. When a full worker will have room nobody knows:
+ * that counts as any moment; a cool-down, an open breaker end when they say.
+ *
+ * Whenever a worker may have got room it is listed, and before anything else happens it takes, again and
+ * again, the oldest of those whose turn it is at its models: returned requests by arrival, fresh ones in
+ * turns over API keys. So while somebody waits, a worker with room is one that all who wait have been at
+ * already.
+ *
+ * When something got worse (a worker offline, open, cooling, draining, a model dropped) all who wait are
+ * asked whether there is hope for them still: a worker that is full, cools down or is open for less than what
+ * is left of their wait, or was cut off a moment ago and whose attempts are not given up yet. Who has none
+ * ends with what a new request would hear (NO_WORKERS_AVAILABLE, CIRCUIT_BREAKER_OPEN ...), or, if it was at
+ * a worker before, as its last failure says. So does who waited to the end: WORKER_OVERLOADED, then. */
+
+/* Whether it could wait now; does nothing. */
+bool sbx_router_could_wait(sbx_router *router, const sbx_request *request);
+
+/* Puts a request in line; false: it has to be told. Hopes that the caller saw somebody full or cooling. */
+bool sbx_router_wait(sbx_router *router, sbx_request *request);
+void sbx_router_note_queued(sbx_router *router, const sbx_request *request);
+void sbx_router_leave_queue(sbx_router *router, sbx_request *request, bool is_served);
+
+/* Its preference list is gone: it waits on for the first of its models. */
+void sbx_router_detach_queued(sbx_router *router, sbx_request *request);
+
+/* Its wait is over. */
+void sbx_router_end_waiting(sbx_router *router, sbx_request *request);
+
+/* What may be served now is, as far as there is room for actions. */
+void sbx_router_serve_queue(sbx_router *router);
+
+void sbx_router_list_roomy(sbx_router *router, sbx_worker *worker);
+
+/* The worker may have room that it had not. */
+static inline void sbx_router_got_room(sbx_router *router, sbx_worker *worker)
+{
+    if (router->queue.count > 0)
+        sbx_router_list_roomy(router, worker);
+}
+
+/* Somebody may have become hopeless. */
+static inline void sbx_router_got_worse(sbx_router *router)
+{
+    if (router->queue.count > 0)
+        sbx_queue_walk(&router->queue);
+}
+
 /* ---- what follows (router_retry.c, router_finish.c) --------------------------------------------------- */
 
 void sbx_router_after_failure(sbx_router *router, sbx_request *request, const sbx_class *row,
@@ -172,6 +235,7 @@ void sbx_router_succeed(sbx_router *router, sbx_request *request);
 void sbx_router_pass(sbx_router *router, sbx_request *request);
 void sbx_router_fail(sbx_router *router, sbx_request *request); /* by its last failure */
 void sbx_router_end_cancelled(sbx_router *router, sbx_request *request);
+void sbx_router_shed(sbx_router *router, sbx_request *request); /* it never was at a worker */
 
 /* ---- time (router_limits.c) --------------------------------------------------------------------------- */
 

@@ -214,18 +214,40 @@ static void fill(sbx_router *router, sbx_request *request, const sbx_event_reque
     find_session(router, request, event->session_hash);
 }
 
-/* Takes the slot back without an end: nothing was promised yet. */
-static void refuse(sbx_router *router, sbx_request *request, sbx_model *exact, const sbx_model_alias *alias)
+static void let_wait(sbx_router *router, sbx_request *request, const sbx_census *census)
+{
+    sbx_router_push(router, SBX_ACTION_ADMITTED, request);
+    fill_note(sbx_router_note(router, SBX_NOTE_CANDIDATES_FILTERED, request, NULL), census);
+    sbx_router_note_queued(router, request);
+}
+
+/* No worker can take it now: it waits, or is told why; then its slot is taken back without an end, since
+ * nothing was promised yet. */
+static void wait_or_refuse(sbx_router *router, sbx_request *request, sbx_model *exact,
+                           const sbx_model_alias *alias)
 {
     sbx_time_ns retry_after = -1;
     void *owner = request->owner;
     sbx_census census = sbx_router_census(router, exact, alias, request);
     sbx_api_error error = sbx_router_error_of_census(router, &census, &retry_after);
+    if (error == SBX_API_WORKER_OVERLOADED && sbx_router_wait(router, request)) {
+        let_wait(router, request, &census);
+        return;
+    }
     sbx_action *note = sbx_router_note(router, SBX_NOTE_CANDIDATES_FILTERED, NULL, NULL);
     note->owner = owner;
     fill_note(note, &census);
     sbx_router_release(router, request);
     sbx_router_refuse(router, owner, error, retry_after);
+}
+
+/* Rare: so much was due in this step that not all who wait were served yet. It gets in line behind them. */
+static bool gives_way(sbx_router *router, sbx_request *request, sbx_worker *worker)
+{
+    if (sbx_list_is_empty(&router->roomy) || !sbx_router_wait(router, request))
+        return false;
+    sbx_router_got_room(router, worker);
+    return true;
 }
 
 static void admit(sbx_router *router, const sbx_event_request_new *event)
@@ -239,12 +261,12 @@ static void admit(sbx_router *router, const sbx_event_request_new *event)
     fill(router, request, event, exact, alias);
     sbx_worker *worker = sbx_router_choose(router, request, &model, &eligible);
     if (worker == NULL) {
-        refuse(router, request, exact, alias);
+        wait_or_refuse(router, request, exact, alias);
         return;
     }
     sbx_router_push(router, SBX_ACTION_ADMITTED, request);
-    sbx_retry_budget_request(&model->budget, router->now);
-    sbx_router_start(router, request, worker, model, eligible);
+    if (!gives_way(router, request, worker))
+        sbx_router_start(router, request, worker, model, eligible);
 }
 
 void sbx_router_on_request_new(sbx_router *router, const sbx_event_request_new *event)
@@ -265,11 +287,14 @@ void sbx_router_on_request_gone(sbx_router *router, sbx_request_ref ref)
     sbx_request *request = sbx_router_request(router, ref);
     if (request == NULL)
         return;
-    if (request->phase == SBX_REQUEST_RUNNING)
+    if (request->phase == SBX_REQUEST_RUNNING) {
         sbx_router_end_attempt(router, request,
                                (sbx_attempt_end){.outcome = SBX_OUTCOME_CANCELLED,
                                                  .retry_after_ns = -1,
                                                  .is_cancelled_by_us = true});
-    else
+    } else {
+        if (request->phase == SBX_REQUEST_QUEUED)
+            sbx_router_leave_queue(router, request, /* is_served: */ false);
         sbx_router_end_cancelled(router, request);
+    }
 }

@@ -55,9 +55,10 @@ static bool is_allowed(sbx_router *router, sbx_request *request, const sbx_class
     return request->retries < policy->max_retries && sbx_retry_wants(policy, row->on);
 }
 
+/* next NULL: whoever has room first, a closed one most likely. */
 static bool has_budget(sbx_router *router, sbx_request *request, const sbx_class *row, const sbx_worker *next)
 {
-    bool to_closed = sbx_breaker_state_at(&next->breaker, router->now) == SBX_BREAKER_CLOSED;
+    bool to_closed = next == NULL || sbx_breaker_state_at(&next->breaker, router->now) == SBX_BREAKER_CLOSED;
     if (is_free(request, row) || (request->retries == 0 && to_closed))
         return true;
     return sbx_retry_budget_take(&request->model->budget, router->now);
@@ -96,6 +97,14 @@ static sbx_worker *choose_same(sbx_router *router, sbx_request *request, const s
     return sbx_router_choose(router, request, ret_model, ret_eligible);
 }
 
+static void wait_or_fail(sbx_router *router, sbx_request *request)
+{
+    if (sbx_router_could_wait(router, request) && sbx_router_wait(router, request))
+        sbx_router_note_queued(router, request);
+    else
+        sbx_router_fail(router, request);
+}
+
 void sbx_router_after_failure(sbx_router *router, sbx_request *request, const sbx_class *row,
                               const sbx_attempt_end *end, bool may_retry)
 {
@@ -110,7 +119,8 @@ void sbx_router_after_failure(sbx_router *router, sbx_request *request, const sb
         next = choose_same(router, request, row, &model, &eligible);
     if (goes_on && next == NULL)
         sbx_router_note_candidates(router, request, request->model, /* eligible: */ 0);
-    if (next == NULL || !has_budget(router, request, row, next)) {
+    bool waits = goes_on && next == NULL && sbx_router_could_wait(router, request);
+    if ((next == NULL && !waits) || !has_budget(router, request, row, next)) {
         sbx_router_fail(router, request);
         return;
     }
@@ -120,10 +130,12 @@ void sbx_router_after_failure(sbx_router *router, sbx_request *request, const sb
         return;
     }
     schedule(router, request, row, delay);
-    if (delay == 0)
-        sbx_router_start(router, request, next, model, eligible);
-    else
+    if (delay > 0)
         sbx_router_arm(router, request);
+    else if (waits)
+        wait_or_fail(router, request);
+    else
+        sbx_router_start(router, request, next, model, eligible);
 }
 
 void sbx_router_retry_now(sbx_router *router, sbx_request *request)
@@ -132,7 +144,7 @@ void sbx_router_retry_now(sbx_router *router, sbx_request *request)
     uint32_t eligible = 0;
     sbx_worker *next = sbx_router_choose(router, request, &model, &eligible);
     if (next == NULL)
-        sbx_router_fail(router, request);
+        wait_or_fail(router, request);
     else
         sbx_router_start(router, request, next, model, eligible);
 }

@@ -18,6 +18,11 @@ static sbx_time_ns half_open_at(const sbx_worker *worker)
     return waits ? worker->breaker.open_until : SBX_TIME_NEVER;
 }
 
+static sbx_time_ns cooled_at(const sbx_router *router, const sbx_worker *worker)
+{
+    return router->now < worker->cooling_until ? worker->cooling_until : SBX_TIME_NEVER;
+}
+
 static sbx_time_ns lost_at(const sbx_router *router, const sbx_worker *worker)
 {
     return worker->runs_on ? sbx_time_add(worker->offline_at, router->policy.offline_ns) : SBX_TIME_NEVER;
@@ -31,6 +36,7 @@ static sbx_time_ns forgotten_at(const sbx_worker *worker)
 void sbx_router_arm_worker(sbx_router *router, sbx_worker *worker)
 {
     sbx_time_ns due = sbx_time_min(silent_at(router, worker), half_open_at(worker));
+    due = sbx_time_min(due, cooled_at(router, worker));
     due = sbx_time_min(due, sbx_time_min(lost_at(router, worker), forgotten_at(worker)));
     bool is_armed = sbx_wheel_is_armed(&worker->timer);
     if (is_armed && worker->timer.deadline <= due)
@@ -48,6 +54,7 @@ void sbx_router_breaker_changed(sbx_router *router, sbx_request *request, sbx_wo
     case SBX_BREAKER_UNCHANGED:
         break;
     case SBX_BREAKER_OPENED:
+        sbx_router_got_worse(router);
         worker->half_open_noted = false;
         router->counts.breaker_trips++;
         if (request != NULL)
@@ -66,6 +73,7 @@ void sbx_router_breaker_changed(sbx_router *router, sbx_request *request, sbx_wo
         return; /* the usual case */
     sbx_registry_refresh(&router->registry, worker, router->now);
     sbx_router_arm_worker(router, worker);
+    sbx_router_got_room(router, worker);
 }
 
 static void set_pending(sbx_router *router, sbx_worker *worker)
@@ -81,6 +89,7 @@ static void lose_attempts(sbx_router *router, sbx_worker *worker)
     worker->lost_without_blame = worker->is_bus_cut;
     worker->is_bus_cut = false;
     worker->runs_on = false;
+    sbx_router_got_worse(router);
     if (!sbx_list_is_empty(&worker->running))
         set_pending(router, worker);
 }
@@ -117,10 +126,12 @@ void sbx_router_on_worker_timer(sbx_router *router, sbx_worker *worker)
         sbx_router_note(router, SBX_NOTE_BREAKER_HALF_OPEN, NULL, worker);
     }
     bool is_idle = sbx_list_is_empty(&worker->running) && !sbx_list_node_is_linked(&worker->pending_node);
-    if (now >= forgotten_at(worker) && is_idle)
+    if (now >= forgotten_at(worker) && is_idle) {
         sbx_registry_forget(&router->registry, worker);
-    else
-        sbx_router_arm_worker(router, worker);
+        return;
+    }
+    sbx_router_arm_worker(router, worker);
+    sbx_router_got_room(router, worker); /* a cool-down or an open time may have ended */
 }
 
 /* ---- lost attempts, a page at a time --------------------------------------------------------------------
@@ -227,7 +238,10 @@ static void copy_facts(sbx_router *router, sbx_worker *worker, const sbx_worker_
     worker->seen_at = router->now;
     use_breaker_policy(router, worker, seen->breaker);
     sbx_registry_set_capacity(&router->registry, worker, seen->capacity, seen->weight);
-    sbx_registry_claim(&router->registry, worker, seen->models, seen->model_count, router->now);
+    bool lost_models =
+        sbx_registry_claim(&router->registry, worker, seen->models, seen->model_count, router->now);
+    if (lost_models || seen->draining || seen->engine == SBX_ENGINE_DOWN)
+        sbx_router_got_worse(router);
 }
 
 /* The bus is back: what was not accepted gets its ACK limit anew, and no blame if it was lost on the way. */
@@ -252,6 +266,7 @@ static void go_online(sbx_router *router, sbx_worker *worker)
     sbx_registry_set_online(&router->registry, worker, true);
     worker->penalty = 0; /* what failed while nobody could reach it says nothing of it now */
     sbx_router_note(router, SBX_NOTE_WORKER_ONLINE, NULL, worker);
+    sbx_router_got_worse(router); /* it may be back, and yet open or isolated */
 }
 
 /* NULL: no room for it, or no id; it cannot be used. */
@@ -287,6 +302,7 @@ void sbx_router_on_seen(sbx_router *router, const sbx_worker_seen *seen)
     go_online(router, worker);
     sbx_registry_refresh(registry, worker, router->now);
     sbx_router_arm_worker(router, worker);
+    sbx_router_got_room(router, worker);
 }
 
 /* ---- gone, health, admin, bus ---------------------------------------------------------------------------
@@ -355,6 +371,8 @@ void sbx_router_on_admin(sbx_router *router, sbx_worker_ref ref, sbx_worker_comm
     }
     sbx_registry_refresh(&router->registry, worker, router->now);
     sbx_router_arm_worker(router, worker);
+    sbx_router_got_room(router, worker);
+    sbx_router_got_worse(router);
 }
 
 /* Nobody can be picked while the bus is down. What runs already may survive: workers replay when it is back

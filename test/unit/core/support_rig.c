@@ -15,6 +15,7 @@ sbx_policy rig_policy(void)
     sbx_policy policy = sbx_policy_default();
     policy.strategy = SBX_STRATEGY_ROUND_ROBIN;
     policy.slow_start_ns = 0;
+    policy.queue.max_length = 0; /* what has no worker now is told at once */
     policy.max_requests = 256;
     policy.max_workers = 64;
     policy.max_models = 16;

@@ -11,7 +11,7 @@ typedef struct rig {
     sbx_actions last; /* of the last step */
 } rig;
 
-/* A policy without chance: no jitter worth mentioning is asked for, round_robin, small tables. */
+/* A policy without chance: no jitter worth mentioning is asked for, round_robin, no queue, small tables. */
 sbx_policy rig_policy(void);
 void rig_open(rig *r, const sbx_policy *policy);
 void rig_close(rig *r);

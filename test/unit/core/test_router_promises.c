@@ -14,6 +14,7 @@
 enum {
     WORKERS = 3,
     CLIENTS = 64,
+    CAPACITY = 16, /* the default of an http worker */
     REQUESTS = 10000
 };
 #define SERVICE SBX_MS(50)
@@ -204,7 +205,7 @@ static void open_world(sbx_strategy strategy, const fault faults[WORKERS])
     rig_open(&w.r, &policy);
     for (uint32_t i = 0; i < WORKERS; i++) {
         w.faults[i] = faults[i];
-        w.refs[i] = rig_worker(&w.r, (const char *[]){"w0", "w1", "w2"}[i], CLIENTS);
+        w.refs[i] = rig_worker(&w.r, (const char *[]){"w0", "w1", "w2"}[i], CAPACITY);
     }
 }
 
@@ -294,7 +295,7 @@ static void beat(uint32_t worker)
 {
     char boot[16];
     snprintf(boot, sizeof boot, "b%u", boots[worker]);
-    w.refs[worker] = rig_nats(&w.r, (const char *[]){"w0", "w1", "w2"}[worker], boot, CLIENTS);
+    w.refs[worker] = rig_nats(&w.r, (const char *[]){"w0", "w1", "w2"}[worker], boot, CAPACITY);
     take(&w);
 }
 

@@ -6,6 +6,8 @@
  *   I4 attempts stay within 1 + maxRetries (+ free ones), and never at a tried worker
  *   I6 no START after COMMIT
  *   I7 in-flight counts equal the truth; all zero in the end
+ *   I13 who waits for room: first come, first served within a key; never started when its wait is over; lines
+ *       within their bounds; nobody waits for what a worker with room could do; nobody without hope
  *   conservation: accepted = all ends + in flight */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,8 +30,13 @@ enum {
 typedef struct live {
     bool is_live;
     bool is_streaming, is_committed, has_attempt;
+    sbx_request_ref ref;
     sbx_attempt_ref attempt;
     sbx_worker_ref worker;
+    const char *model; /* what it asked for */
+    uint64_t key;
+    uint64_t order; /* of arrival */
+    sbx_time_ns came_at;
     uint32_t starts, free_starts;
     uint32_t tried[SBX_MAX_ATTEMPTS];
     uint32_t tried_count;
@@ -44,6 +51,8 @@ typedef struct world {
     live requests[REQUESTS];
     live *newest; /* the owner of the request being raised */
     uint32_t boots[WORKERS];
+    uint32_t capacity;
+    uint64_t arrivals;
     uint64_t accepted, ended;
     uint64_t sometimes[16]; /* that rare things did happen */
 } world;
@@ -78,6 +87,26 @@ static bool changed_in_this_step(const world *w, sbx_worker_ref worker)
     return false;
 }
 
+/* A timer fires up to 1 ms late: the worker has room already, and the router has not looked yet. */
+static bool is_due(const world *w, const sbx_worker *worker)
+{
+    return sbx_wheel_is_armed(&worker->timer) && worker->timer.deadline <= w->r.now;
+}
+
+/* Fresh requests of one key for one model keep their order. With several models it is the order of each line,
+ * and one may have been full. */
+static void check_turn(world *w, const live *request, sbx_worker_ref ref)
+{
+    const sbx_worker *worker = sbx_registry_get(sbx_router_registry(w->r.router), ref);
+    bool is_fresh = request->starts == 0 && strcmp(request->model, "any") != 0 && !is_due(w, worker);
+    for (int i = 0; i < REQUESTS; i++) {
+        const live *other = &w->requests[i];
+        bool is_before = other->is_live && other->starts == 0 && other->order < request->order;
+        if (is_before && is_fresh && other->key == request->key)
+            HOLDS(w, strcmp(other->model, request->model) != 0);
+    }
+}
+
 static void check_start(world *w, const sbx_action *action)
 {
     live *request = action->owner;
@@ -89,6 +118,8 @@ static void check_start(world *w, const sbx_action *action)
     HOLDS(w, has_changed || worker.breaker == SBX_BREAKER_CLOSED || worker.breaker == SBX_BREAKER_HALF_OPEN);
     HOLDS(w, worker.in_flight <= worker.capacity);
     HOLDS(w, action->start.budget_ns > 0);
+    HOLDS(w, action->start.queue_wait_ns < w->policy.queue.max_wait_ns);
+    check_turn(w, request, action->start.worker);
     for (uint32_t i = 0; i < request->tried_count; i++)
         HOLDS(w, request->tried[i] != action->start.worker.slot);
     HOLDS(w, action->start.attempt.number == request->starts + 1);
@@ -116,6 +147,10 @@ static void check_end(world *w, const sbx_action *action)
 {
     live *request = action->owner;
     w->ended++;
+    w->sometimes[7] += action->end.meta.queue_wait_ns > 0 && action->kind == SBX_ACTION_SUCCEED;
+    w->sometimes[8] += action->end.meta.queue_wait_ns > 0 && action->end.end == SBX_END_SHED;
+    w->sometimes[9] += action->request.generation == 0 && action->end.error == SBX_API_WORKER_OVERLOADED;
+    w->sometimes[10] += action->end.meta.queue_wait_ns > 0 && action->end.end == SBX_END_CANCELLED;
     if (action->request.generation == 0) {
         HOLDS(w, action->end.meta.attempts == 0);
         request->is_live = false;
@@ -141,6 +176,7 @@ static void check_action(world *w, const sbx_action *action)
     switch (action->kind) {
     case SBX_ACTION_ADMITTED:
         HOLDS(w, request == w->newest);
+        request->ref = action->request;
         break;
     case SBX_ACTION_START:
         check_start(w, action);
@@ -202,6 +238,71 @@ static void check_workers(world *w)
     }
 }
 
+/* ---- who waits -------------------------------------------------------------------------------------------
+ */
+
+static bool has_been_at(const sbx_request *request, uint32_t worker)
+{
+    for (uint32_t i = 0; i < request->tried_count; i++) {
+        if (request->tried[i] == worker)
+            return true;
+    }
+    return false;
+}
+
+static bool stands_in_line_at(const sbx_router *router, uint32_t slot, uint32_t model)
+{
+    const sbx_queue_entry *entry = &router->queue.entries[slot];
+    for (uint32_t i = 0; i < entry->place_count; i++) {
+        if (entry->places[i].model == model)
+            return true;
+    }
+    return false;
+}
+
+static void check_who_waits(world *w, const sbx_request *request)
+{
+    const sbx_registry *registry = sbx_router_registry(w->r.router);
+    bool has_hope = false;
+    HOLDS(w, w->r.now <= request->wait_until + SBX_MS(1));
+    HOLDS(w, request->wait_until <= request->deadline_at);
+    for (size_t i = 0; i < sbx_registry_count(registry); i++) {
+        const sbx_worker *worker = sbx_registry_at(registry, i);
+        sbx_refusal refusal = sbx_worker_refusal(worker, w->r.now);
+        for (uint32_t e = worker->first_edge; e != SBX_NONE; e = registry->edges[e].next) {
+            if (!stands_in_line_at(w->r.router, request->slot, registry->edges[e].model) ||
+                has_been_at(request, worker->slot))
+                continue;
+            HOLDS(w, refusal != SBX_REFUSAL_NONE || is_due(w, worker));
+            has_hope =
+                has_hope || refusal == SBX_REFUSAL_NONE || refusal == SBX_REFUSAL_FULL ||
+                refusal == SBX_REFUSAL_COOLING ||
+                (refusal == SBX_REFUSAL_BREAKER && worker->breaker.phase != SBX_BREAKER_PHASE_ISOLATED) ||
+                (refusal == SBX_REFUSAL_OFFLINE && worker->runs_on);
+        }
+    }
+    HOLDS(w, has_hope);
+}
+
+static void check_queue(world *w)
+{
+    const sbx_router *router = w->r.router;
+    uint32_t waiting = 0;
+    for (uint32_t i = 0; i < router->request_high_water; i++) {
+        const sbx_request *request = &router->requests[i];
+        if (request->phase != SBX_REQUEST_QUEUED)
+            continue;
+        waiting++;
+        HOLDS(w, !((const live *)request->owner)->has_attempt);
+        check_who_waits(w, request);
+    }
+    HOLDS(w, waiting == sbx_router_counts_of(router).queued);
+    for (uint32_t i = 0; i < router->registry.model_high_water; i++) {
+        HOLDS(w, router->queue.models[i].fresh <= w->policy.queue.max_length);
+        HOLDS(w, router->queue.models[i].fresh_bytes <= w->policy.queue.max_bytes);
+    }
+}
+
 static void take(world *w)
 {
     HOLDS(w, w->r.last.count <= SBX_MAX_ACTIONS);
@@ -221,10 +322,18 @@ static void new_request(world *w)
         slot = w->requests[i].is_live ? NULL : &w->requests[i];
     if (slot == NULL)
         return;
-    *slot = (live){.is_live = true, .is_streaming = below(w, 2) == 0};
+    *slot = (live){.is_live = true,
+                   .is_streaming = below(w, 2) == 0,
+                   .model = (const char *[]){"m", "n", "any"}[below(w, 3)],
+                   .key = below(w, 4),
+                   .order = ++w->arrivals,
+                   .came_at = w->r.now};
     w->newest = slot;
     w->accepted++;
     rig_request(&w->r, (sbx_event_request_new){.owner = slot,
+                                               .model = sbx_view_cstr(slot->model),
+                                               .key_hash = slot->key,
+                                               .body_bytes = below(w, 200),
                                                .streaming = slot->is_streaming,
                                                .body_hash = 1 + below(w, 1000),
                                                .session_hash = below(w, 3),
@@ -234,12 +343,12 @@ static void new_request(world *w)
     w->newest = NULL;
 }
 
-static live *any_live(world *w)
+static live *any_live(world *w, bool or_waiting)
 {
     uint64_t start = below(w, REQUESTS);
     for (uint64_t i = 0; i < REQUESTS; i++) {
         live *request = &w->requests[(start + i) % REQUESTS];
-        if (request->is_live && request->attempt.number > 0)
+        if (request->is_live && (request->attempt.number > 0 || or_waiting))
             return request;
     }
     return NULL;
@@ -258,7 +367,7 @@ static sbx_outcome any_outcome(world *w)
 
 static void end_attempt(world *w)
 {
-    live *request = any_live(w);
+    live *request = any_live(w, /* or_waiting: */ false);
     if (request == NULL)
         return;
     sbx_outcome outcome = any_outcome(w);
@@ -275,7 +384,7 @@ static void end_attempt(world *w)
 
 static void say_something(world *w)
 {
-    live *request = any_live(w);
+    live *request = any_live(w, /* or_waiting: */ false);
     if (request == NULL)
         return;
     sbx_attempt_ref attempt = request->attempt;
@@ -303,10 +412,10 @@ static void say_something(world *w)
 
 static void leave(world *w)
 {
-    live *request = any_live(w);
+    live *request = any_live(w, /* or_waiting: */ true);
     if (request == NULL)
         return;
-    rig_leave(&w->r, request->attempt);
+    rig_leave(&w->r, (sbx_attempt_ref){.request = request->ref});
     take(w);
 }
 
@@ -316,10 +425,16 @@ static void beat(world *w, uint64_t index, bool is_new_boot)
     w->boots[index] += is_new_boot;
     snprintf(id, sizeof id, "w%u", (unsigned)index);
     snprintf(boot, sizeof boot, "b%u", w->boots[index]);
-    if (index % 2 == 0)
-        rig_worker(&w->r, id, 8);
-    else
-        rig_nats(&w->r, id, boot, 8);
+    sbx_view models[] = {SBX_VIEW("m"), SBX_VIEW("n")};
+    sbx_event seen = {.kind = SBX_EVENT_WORKER_SEEN,
+                      .seen = {.id = sbx_view_cstr(id),
+                               .kind = index % 2 == 0 ? SBX_WORKER_HTTP : SBX_WORKER_NATS,
+                               .boot_id = index % 2 == 0 ? (sbx_view){0} : sbx_view_cstr(boot),
+                               .models = index % 3 == 1 ? models + 1 : models,
+                               .model_count = index % 3 == 2 ? 2 : 1,
+                               .capacity = w->capacity,
+                               .weight = 100}};
+    w->r.last = sbx_router_step(w->r.router, w->r.now, &seen);
     take(w);
 }
 
@@ -371,6 +486,7 @@ static void settle(world *w)
         rig_tick(&w->r, 0);
         take(w);
     }
+    check_queue(w);
 }
 
 static void one_step(world *w)
@@ -396,6 +512,9 @@ static void one_step(world *w)
 /* ---- the runs --------------------------------------------------------------------------------------------
  */
 
+static const sbx_view any_models[] = {SBX_VIEW_INIT("n"), SBX_VIEW_INIT("m")};
+static const sbx_model_alias any = {.name = SBX_VIEW_INIT("any"), .models = any_models, .model_count = 2};
+
 static sbx_policy any_policy(world *w)
 {
     sbx_policy policy = rig_policy();
@@ -406,6 +525,12 @@ static sbx_policy any_policy(world *w)
     policy.breaker.timeout_ns = below(w, 4) == 0 ? 0 : SBX_MS(below(w, 5000));
     policy.slow_start_ns = SBX_MS(below(w, 3000));
     policy.max_requests = 48; /* less than may come: the table's cap is met */
+    policy.queue = (sbx_queue_policy){.max_length = (uint32_t)below(w, 20),
+                                      .max_bytes = 100 + below(w, 2000),
+                                      .max_wait_ns = SBX_MS(1 + below(w, 3000))};
+    policy.aliases = &any;
+    policy.alias_count = 1;
+    w->capacity = 1 + (uint32_t)below(w, 4);
     return policy;
 }
 
@@ -424,6 +549,8 @@ static void wind_down(world *w)
     settle(w);
     HOLDS(w, sbx_router_counts_of(w->r.router).in_flight == 0);
     HOLDS(w, w->r.router->request_timers.count == 0);
+    HOLDS(w, sbx_router_counts_of(w->r.router).queued == 0);
+    HOLDS(w, w->r.router->queue.flow_by_key.count == 0);
     const sbx_registry *registry = sbx_router_registry(w->r.router);
     for (size_t i = 0; i < sbx_registry_count(registry); i++)
         HOLDS(w, sbx_registry_at(registry, i)->breaker.probes_out == 0);
@@ -457,7 +584,7 @@ static void invariants_hold_whatever_happens(void **state)
     uint64_t runs = count == NULL ? 12 : strtoull(count, NULL, 10);
     for (uint64_t i = 0; i < runs; i++)
         run(&w, seed + i);
-    for (int i = 0; i <= 6; i++)
+    for (int i = 0; i <= 10; i++)
         assert_int_not_equal(w.sometimes[i], 0); /* else the driver does not drive */
 }
 
