@@ -29,7 +29,8 @@ static int set_up(void **state)
     w = (world){.folder = "/tmp/sbx-writer-XXXXXX"};
     assert_non_null(mkdtemp(w.folder));
     snprintf(w.path, sizeof w.path, "%s/deep/er/file.json", w.folder);
-    return sbx_loop_new(&w.loop);
+    assert_int_equal(sbx_loop_new(&w.loop), SBX_OK);
+    return 0;
 }
 
 static int tear_down(void **state)

@@ -86,7 +86,7 @@ static void the_worker_gets_the_body_with_our_edits_only(void **state)
         "{ \"session_id\" : \"s\", \"model\":\"nick\" ,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}], "
         "\"extra\":1.50}";
     static const sbx_view models[] = {SBX_VIEW_INIT("other")};
-    static const sbx_model_alias alias = {SBX_VIEW_INIT("nick"), models, 1};
+    static const sbx_model_alias alias = {.name = SBX_VIEW_INIT("nick"), .models = models, .model_count = 1};
     rig r;
     client c = {0};
     (void)state;
