@@ -11,6 +11,7 @@
 #include "app/local_workers.h"
 #include "app/self.h"
 #include "app/signals.h"
+#include "app/stack_state.h"
 #include "app/wiring.h"
 #include "base/log.h"
 
@@ -23,6 +24,7 @@ typedef struct controller {
     bool with_local_workers;
     char id[SBX_SELF_ID_SIZE];
     sbx_arena arena;
+    sbx_stack_state stack;
     sbx_guard *guard;
     sbx_loop *loop;
     sbx_shell *shell;
@@ -178,11 +180,29 @@ static sbx_err start_shell(controller *c)
         .health_jitter_ns = SBX_MS(50),
         .seed = sbx_self_seed(),
     };
-    sbx_err err = sbx_wire_policy(c->config, &c->arena, &options.policy);
+    sbx_err err = sbx_stack_state_load(c->config, &c->arena, &c->stack);
+    if (err == SBX_OK)
+        err = sbx_wire_policy(c->config, c->stack.active_preset, &c->arena, &options.policy);
     if (err == SBX_OK)
         err = sbx_shell_new(c->loop, &options, &c->shell);
-    if (err == SBX_OK)
+    if (err == SBX_OK) {
         c->expected_workers = sbx_wire_backends(c->config, c->shell);
+        sbx_wire_helpers(c->config, c->shell);
+    }
+    return err;
+}
+
+static sbx_err listen_for_admin(controller *c)
+{
+    const sbx_config_address *address = &c->config->admin_listen;
+    sbx_errinfo info = {.text = ""};
+    uint16_t port = 0;
+    if (address->host == NULL)
+        return SBX_OK;
+    sbx_err err = sbx_server_listen_admin(c->server, address->host, (uint16_t)address->port, &port, &info);
+    if (err != SBX_OK)
+        fprintf(stderr, "signalbox: admin.listen %s:%u: %s\n", address->host, (unsigned)address->port,
+                info.text[0] != '\0' ? info.text : sbx_err_text(err));
     return err;
 }
 
@@ -192,13 +212,15 @@ static sbx_err start_server(controller *c)
     const char *host = c->config->cluster.controller.bind_address;
     uint16_t port = (uint16_t)c->config->cluster.controller.port;
     sbx_errinfo info = {.text = ""};
+    options.active_preset = c->stack.active_preset;
+    options.state_path = c->stack.path;
     sbx_err err = sbx_server_new(c->loop, c->shell, &options, &c->server);
     if (err == SBX_OK)
         err = sbx_server_listen(c->server, host, port, &c->port, &info);
     if (err != SBX_OK)
         fprintf(stderr, "signalbox: %s:%u: %s\n", host, (unsigned)port,
                 info.text[0] != '\0' ? info.text : sbx_err_text(err));
-    return err;
+    return err == SBX_OK ? listen_for_admin(c) : err;
 }
 
 static sbx_err start_loop(controller *c)

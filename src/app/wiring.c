@@ -89,20 +89,20 @@ static sbx_err add_named(sbx_arena *arena, const sbx_config_named_lists *lists, 
     return SBX_OK;
 }
 
-static const sbx_config_preset *active_preset(const sbx_config_stack *stack)
+static const sbx_config_preset *preset_of(const sbx_config_stack *stack, const char *name)
 {
-    for (size_t i = 0; stack->active_preset != NULL && i < stack->presets.count; i++) {
-        if (sbx_view_eq_cstr(sbx_view_cstr(stack->presets.items[i].name), stack->active_preset))
+    for (size_t i = 0; name != NULL && i < stack->presets.count; i++) {
+        if (sbx_view_eq_cstr(sbx_view_cstr(stack->presets.items[i].name), name))
             return &stack->presets.items[i];
     }
     return NULL;
 }
 
 /* auto, then aliases, then the roles of the active preset (DESIGN 4.2): the first of a name wins. */
-static sbx_err add_aliases(const sbx_config *config, sbx_arena *arena, sbx_policy *policy)
+static sbx_err add_aliases(const sbx_config *config, const sbx_config_preset *preset, sbx_arena *arena,
+                           sbx_policy *policy)
 {
     const sbx_config_stack *stack = &config->stack;
-    const sbx_config_preset *preset = active_preset(stack);
     size_t room = 1 + stack->aliases.count + (preset == NULL ? 0 : preset->roles.count);
     sbx_model_alias *aliases = SBX_ARENA_ARRAY(arena, sbx_model_alias, room);
     size_t count = 0;
@@ -148,7 +148,8 @@ static void add_sessions_and_queue(const sbx_config_cluster *cluster, sbx_policy
     };
 }
 
-sbx_err sbx_wire_policy(const sbx_config *config, sbx_arena *arena, sbx_policy *ret_policy)
+sbx_err sbx_wire_policy(const sbx_config *config, const char *preset, sbx_arena *arena,
+                        sbx_policy *ret_policy)
 {
     const sbx_config_cluster *cluster = &config->cluster;
     sbx_policy policy = sbx_policy_default();
@@ -165,7 +166,9 @@ sbx_err sbx_wire_policy(const sbx_config *config, sbx_arena *arena, sbx_policy *
     add_sessions_and_queue(cluster, &policy);
     sbx_err err = add_model_limits(config, arena, &policy);
     if (err == SBX_OK)
-        err = add_aliases(config, arena, &policy);
+        err = add_aliases(config, preset_of(&config->stack, preset), arena, &policy);
+    if (err == SBX_OK)
+        err = sbx_wire_helper_lists(config, arena, &policy);
     if (err == SBX_OK)
         *ret_policy = policy;
     return err;
@@ -189,6 +192,8 @@ sbx_server_options sbx_wire_server(const sbx_config *config, const char *control
                 .high_water_bytes = 128 * 1024,
                 .arena_cap_bytes = 256 * 1024,
             },
+        .config = config,
+        .make_policy = sbx_wire_policy,
         .controller_id = controller_id,
         .admin_key = config->security.admin_key,
         .allowed_origins = controller->allowed_origins.items,
@@ -200,6 +205,19 @@ sbx_server_options sbx_wire_server(const sbx_config *config, const char *control
 }
 
 /* ---- backends ---- */
+
+sbx_health_expect sbx_wire_expect(const sbx_config_health *health)
+{
+    switch (health->expect) {
+    case SBX_CONFIG_HEALTH_AUTO:
+        return SBX_HEALTH_AUTO;
+    case SBX_CONFIG_HEALTH_OK:
+        return SBX_HEALTH_OK;
+    case SBX_CONFIG_HEALTH_MODELS:
+        return SBX_HEALTH_MODELS;
+    }
+    return SBX_HEALTH_AUTO;
+}
 
 static sbx_err add_backend(const sbx_config *config, const sbx_config_backend *backend, sbx_shell *shell)
 {
@@ -225,6 +243,10 @@ static sbx_err add_backend(const sbx_config *config, const sbx_config_backend *b
                    .asks_for_usage = backend->stream_usage == SBX_CONFIG_STREAM_USAGE_ON,
                    .health_path = backend->health_path,
                    .health_interval_ns = ms(backend->health_check_interval_ms),
+                   .health_expect = sbx_wire_expect(&backend->health),
+                   .health_rise = backend->health.rise,
+                   .health_fall = backend->health.fall,
+                   .context_length = backend->context_length,
                });
 }
 

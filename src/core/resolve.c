@@ -5,11 +5,7 @@
 
 const sbx_model_alias *sbx_resolve_alias(const sbx_policy *policy, sbx_view name)
 {
-    for (size_t i = 0; i < policy->alias_count; i++) {
-        if (sbx_view_eq(policy->aliases[i].name, name))
-            return &policy->aliases[i];
-    }
-    return NULL;
+    return sbx_policy_alias(policy, name);
 }
 
 static void push(sbx_resolver *resolver, const sbx_model_alias *alias)

@@ -30,8 +30,7 @@ static sbx_view given_key(const sbx_http_head *head)
     return (sbx_view){0};
 }
 
-/* Answers by itself when the request may not pass. */
-static bool may_pass(sbx_server *server, sbx_http_request *request)
+bool sbx_admin_may_pass(sbx_server *server, sbx_http_request *request)
 {
     const char *wanted = server->options.admin_key;
     sbx_view key = given_key(sbx_http_request_head(request));
@@ -52,6 +51,13 @@ static bool may_pass(sbx_server *server, sbx_http_request *request)
         return false;
     }
     return true;
+}
+
+void sbx_admin_reply_ok(sbx_server *server, sbx_http_request *request)
+{
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddBoolToObject(object, "ok", true);
+    sbx_reply_json(server, request, 200, object);
 }
 
 /* ---- workers ---- */
@@ -77,11 +83,20 @@ static bool command_of(sbx_view name, sbx_worker_command *ret_command)
     return false;
 }
 
+/* Ids of helper endpoints hold one themselves: embedding/0. */
+static size_t last_slash(sbx_view path)
+{
+    size_t found = SIZE_MAX;
+    for (size_t i = 0; i < path.len; i++)
+        found = path.data[i] == '/' ? i : found;
+    return found;
+}
+
 void sbx_page_admin_worker(sbx_server *server, sbx_http_request *request, sbx_view rest)
 {
     sbx_worker_command command;
-    size_t slash = sbx_view_find(rest, '/', 0);
-    if (!may_pass(server, request))
+    size_t slash = last_slash(rest);
+    if (!sbx_admin_may_pass(server, request))
         return;
     if (slash == SIZE_MAX || !command_of(sbx_view_skip(rest, slash + 1), &command)) {
         sbx_reply_error(server, request, SBX_API_NOT_FOUND,
@@ -98,7 +113,5 @@ void sbx_page_admin_worker(sbx_server *server, sbx_http_request *request, sbx_vi
     sbx_log(admin_worker, .worker = id, .command = sbx_view_skip(rest, slash + 1));
     sbx_shell_report(server->shell, &(sbx_event){.kind = SBX_EVENT_WORKER_ADMIN,
                                                  .admin = {.worker = ref, .command = command}});
-    cJSON *object = cJSON_CreateObject();
-    cJSON_AddBoolToObject(object, "ok", true);
-    sbx_reply_json(server, request, 200, object);
+    sbx_admin_reply_ok(server, request);
 }

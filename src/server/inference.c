@@ -8,6 +8,7 @@
 #include "shell/job.h"
 
 typedef struct inference {
+    sbx_exchange super;
     sbx_server *server;
     sbx_http_request *request;
     sbx_job *job; /* NULL: over */
@@ -51,6 +52,8 @@ static void add_headers(const inference *inf, const sbx_job_head *head, sbx_repl
 {
     sbx_reply_add(headers, SBX_VIEW("content-type"), head->content_type);
     sbx_reply_add(headers, SBX_VIEW("x-request-id"), echoed_id(inf));
+    if (head->is_fallback)
+        sbx_reply_add(headers, SBX_VIEW("x-signalbox-fallback"), SBX_VIEW("local"));
     if (!head->hides_routing)
         add_routing(headers, head, texts);
     add_retry_after(headers, head->retry_after_ns, texts);
@@ -125,12 +128,12 @@ static const sbx_job_events job_events = {
     .on_close = on_close,
 };
 
-void sbx_inference_on_gone(void *user)
+static void on_gone(void *user)
 {
     give_up(user);
 }
 
-void sbx_inference_on_drained(void *user)
+static void on_drained(void *user)
 {
     inference *inf = user;
     if (inf->job != NULL)
@@ -210,7 +213,8 @@ static void start(sbx_server *server, sbx_http_request *request, sbx_endpoint en
         sbx_reply_error(server, request, SBX_API_INTERNAL_ERROR, /* message: */ NULL);
         return;
     }
-    *inf = (inference){.server = server, .request = request};
+    *inf = (inference){
+        .super = {.on_gone = on_gone, .on_drained = on_drained}, .server = server, .request = request};
     sbx_id_make(&server->rng, &inf->id);
     if (!is_json(head)) {
         sbx_reply_error(server, request, SBX_API_UNSUPPORTED_MEDIA_TYPE, /* message: */ NULL);

@@ -6,25 +6,83 @@
 
 /* ---- models ---- */
 
-static cJSON *model_object(const sbx_server *server, sbx_view id)
+static cJSON *model_object(const sbx_server *server, sbx_view id, const char *owner)
 {
     cJSON *object = cJSON_CreateObject();
     sbx_reply_put(object, "id", id);
     cJSON_AddStringToObject(object, "object", "model");
     cJSON_AddNumberToObject(object, "created", (double)server->started_unix);
-    cJSON_AddStringToObject(object, "owned_by", "signalbox");
+    cJSON_AddStringToObject(object, "owned_by", owner);
     return object;
+}
+
+/* All names a client may use: models that somebody serves, then names that stand for models. */
+typedef bool name_fn(void *user, sbx_view name, const char *owner);
+
+static bool is_served(const sbx_server *server, sbx_view name)
+{
+    const sbx_registry *registry = sbx_router_registry(sbx_shell_router(server->shell));
+    for (size_t i = 0; i < sbx_registry_model_count(registry); i++) {
+        if (sbx_view_eq(sbx_registry_model_at(registry, i), name))
+            return true;
+    }
+    return false;
+}
+
+/* Models of helper nodes are for /v1/embeddings and /v1/rerank alone; the first of a role has its name too.
+ */
+static bool each_helper(const sbx_server *server, name_fn *fn, void *user)
+{
+    const sbx_policy *policy = sbx_router_policy(sbx_shell_router(server->shell));
+    sbx_helper_role seen = SBX_HELPER_NONE;
+    bool goes_on = true;
+    for (size_t i = 0; goes_on && i < policy->helper_count; i++) {
+        const sbx_model_alias *helper = &policy->helpers[i];
+        if (!is_served(server, helper->name))
+            goes_on = fn(user, helper->name, "signalbox");
+        if (goes_on && helper->helper != seen)
+            goes_on = fn(user, sbx_helper_role_name(helper->helper), "signalbox-role");
+        seen = helper->helper;
+    }
+    return goes_on;
+}
+
+static void each_name(const sbx_server *server, name_fn *fn, void *user)
+{
+    const sbx_registry *registry = sbx_router_registry(sbx_shell_router(server->shell));
+    const sbx_policy *policy = sbx_router_policy(sbx_shell_router(server->shell));
+    bool goes_on = true;
+    for (size_t i = 0; goes_on && i < sbx_registry_model_count(registry); i++)
+        goes_on = fn(user, sbx_registry_model_at(registry, i), "signalbox");
+    for (size_t i = 0; goes_on && i < policy->alias_count; i++) {
+        sbx_view name = policy->aliases[i].name;
+        bool is_first = sbx_policy_alias(policy, name) == &policy->aliases[i];
+        if (is_first && !is_served(server, name))
+            goes_on = fn(user, name, "signalbox-role");
+    }
+    if (goes_on)
+        (void)each_helper(server, fn, user);
+}
+
+typedef struct lister {
+    const sbx_server *server;
+    cJSON *data;
+} lister;
+
+static bool list_name(void *user, sbx_view name, const char *owner)
+{
+    lister *l = user;
+    cJSON_AddItemToArray(l->data, model_object(l->server, name, owner));
+    return true;
 }
 
 void sbx_page_models(sbx_server *server, sbx_http_request *request, sbx_view rest)
 {
     (void)rest;
-    const sbx_registry *registry = sbx_router_registry(sbx_shell_router(server->shell));
     cJSON *list = cJSON_CreateObject();
     cJSON_AddStringToObject(list, "object", "list");
-    cJSON *data = cJSON_AddArrayToObject(list, "data");
-    for (size_t i = 0; i < sbx_registry_model_count(registry); i++)
-        cJSON_AddItemToArray(data, model_object(server, sbx_registry_model_at(registry, i)));
+    lister l = {.server = server, .data = cJSON_AddArrayToObject(list, "data")};
+    each_name(server, list_name, &l);
     sbx_reply_json(server, request, 200, list);
 }
 
@@ -37,8 +95,7 @@ static int hex_digit(uint8_t byte)
     return -1;
 }
 
-/* Percent-decoding in place of a copy; the view is empty when it is malformed or memory is out. */
-static sbx_view decode_path(sbx_arena *arena, sbx_view path)
+sbx_view sbx_reply_decode_path(sbx_arena *arena, sbx_view path)
 {
     uint8_t *out = sbx_arena_alloc(arena, path.len + 1);
     size_t len = 0;
@@ -59,18 +116,27 @@ static sbx_view decode_path(sbx_arena *arena, sbx_view path)
     return sbx_view_of(out, len);
 }
 
+typedef struct finder {
+    sbx_view wanted;
+    const char *owner; /* NULL: not found */
+} finder;
+
+static bool find_name(void *user, sbx_view name, const char *owner)
+{
+    finder *f = user;
+    if (sbx_view_eq(name, f->wanted))
+        f->owner = owner;
+    return f->owner == NULL;
+}
+
 void sbx_page_model(sbx_server *server, sbx_http_request *request, sbx_view rest)
 {
-    const sbx_registry *registry = sbx_router_registry(sbx_shell_router(server->shell));
-    sbx_view wanted = decode_path(sbx_http_request_arena(request), rest);
-    for (size_t i = 0; i < sbx_registry_model_count(registry); i++) {
-        sbx_view id = sbx_registry_model_at(registry, i);
-        if (sbx_view_eq(id, wanted)) {
-            sbx_reply_json(server, request, 200, model_object(server, id));
-            return;
-        }
-    }
-    sbx_reply_error(server, request, SBX_API_MODEL_NOT_FOUND, /* message: */ NULL);
+    finder f = {.wanted = sbx_reply_decode_path(sbx_http_request_arena(request), rest)};
+    each_name(server, find_name, &f);
+    if (f.owner == NULL)
+        sbx_reply_error(server, request, SBX_API_MODEL_NOT_FOUND, /* message: */ NULL);
+    else
+        sbx_reply_json(server, request, 200, model_object(server, f.wanted, f.owner));
 }
 
 /* ---- health ---- */

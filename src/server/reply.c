@@ -40,7 +40,7 @@ void sbx_reply_add_cors(const sbx_server *server, sbx_http_request *request, sbx
     sbx_reply_add(headers, SBX_VIEW("access-control-allow-origin"), origin);
     sbx_reply_add(headers, SBX_VIEW("access-control-expose-headers"),
                   SBX_VIEW("x-request-id, x-signalbox-worker, x-signalbox-retry-count, "
-                           "x-signalbox-metadata, retry-after, x-should-retry"));
+                           "x-signalbox-metadata, x-signalbox-fallback, retry-after, x-should-retry"));
     sbx_reply_add(headers, SBX_VIEW("vary"), SBX_VIEW("origin"));
 }
 

@@ -26,6 +26,9 @@ sbx_view sbx_reply_request_id(sbx_http_request *request, const sbx_id *own);
 /* CORS headers, where the request's Origin is in the configured list. */
 void sbx_reply_add_cors(const sbx_server *server, sbx_http_request *request, sbx_reply_headers *headers);
 
+/* Percent-decoding into the arena; empty when it is malformed or memory is out (pages.c). */
+sbx_view sbx_reply_decode_path(sbx_arena *arena, sbx_view path);
+
 /* Adds a string member; one that is no C string (it holds a NUL) is left out. */
 void sbx_reply_put(struct cJSON *object, const char *name, sbx_view value);
 

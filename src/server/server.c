@@ -84,16 +84,26 @@ static bool passed_through_already(const sbx_http_head *head)
     return false;
 }
 
+/* With a listener of its own /admin is there and nowhere else; of the rest that one has what watches it. */
+static bool is_behind(const sbx_door *door, sbx_view path)
+{
+    bool is_admin_page = sbx_view_starts_with(path, SBX_VIEW("/admin/"));
+    if (door->is_admin)
+        return is_admin_page || sbx_view_eq_cstr(path, "/livez") || sbx_view_eq_cstr(path, "/metrics");
+    return !is_admin_page || door->server->admin_http == NULL;
+}
+
 static void on_request(void *user, sbx_http_request *request)
 {
-    sbx_server *server = user;
+    const sbx_door *door = user;
+    sbx_server *server = door->server;
     const sbx_http_head *head = sbx_http_request_head(request);
     route r = {0};
     const char *allow = NULL;
     bool is_found = find_route(head->method, head->path, &r, &allow);
     if (passed_through_already(head))
         sbx_reply_error(server, request, SBX_API_LOOP_DETECTED, /* message: */ NULL);
-    else if (allow == NULL)
+    else if (allow == NULL || !is_behind(door, head->path))
         sbx_reply_error(server, request, SBX_API_NOT_FOUND, /* message: */ NULL);
     else if (sbx_view_eq_cstr(head->method, "OPTIONS"))
         sbx_reply_options(server, request, sbx_view_cstr(allow));
@@ -106,27 +116,40 @@ static void on_request(void *user, sbx_http_request *request)
 static void on_gone(void *user, sbx_http_request *request)
 {
     (void)user;
-    void *inference = sbx_http_request_user(request);
-    if (inference != NULL)
-        sbx_inference_on_gone(inference);
+    sbx_exchange *exchange = sbx_http_request_user(request);
+    if (exchange != NULL)
+        exchange->on_gone(exchange);
 }
 
 static void on_drained(void *user, sbx_http_request *request)
 {
     (void)user;
-    void *inference = sbx_http_request_user(request);
-    if (inference != NULL)
-        sbx_inference_on_drained(inference);
+    sbx_exchange *exchange = sbx_http_request_user(request);
+    if (exchange != NULL)
+        exchange->on_drained(exchange);
 }
 
 static sbx_view error_body(void *user, unsigned status, const char *message)
 {
-    return sbx_reply_error_text(user, status, message);
+    const sbx_door *door = user;
+    return sbx_reply_error_text(door->server, status, message);
 }
 
 /* ---- life ---- */
 
 static sbx_timer_fn on_drain_timer;
+
+static sbx_err open_door(sbx_server *server, sbx_door *door, sbx_http_server **ret_http)
+{
+    sbx_http_handler handler = {
+        .on_request = on_request,
+        .on_gone = on_gone,
+        .on_drained = on_drained,
+        .error_body = error_body,
+        .user = door,
+    };
+    return sbx_http_server_new(server->loop, &server->options.http, &handler, ret_http);
+}
 
 sbx_err sbx_server_new(sbx_loop *loop, sbx_shell *shell, const sbx_server_options *options,
                        sbx_server **ret_server)
@@ -143,15 +166,15 @@ sbx_err sbx_server_new(sbx_loop *loop, sbx_shell *shell, const sbx_server_option
     server->hash_key = (sbx_siphash_key){.k0 = sbx_rng_next(&server->rng), .k1 = sbx_rng_next(&server->rng)};
     sbx_buf_init(&server->scratch, 1 << 20);
     sbx_timer_init(&server->drain_timer, loop, on_drain_timer, server);
-    sbx_http_handler handler = {
-        .on_request = on_request,
-        .on_gone = on_gone,
-        .on_drained = on_drained,
-        .error_body = error_body,
-        .user = server,
-    };
-    sbx_err err = sbx_http_server_new(loop, &options->http, &handler, &server->http);
+    server->public_door = (sbx_door){.server = server};
+    server->admin_door = (sbx_door){.server = server, .is_admin = true};
+    server->active_preset = options->active_preset;
+    sbx_list_init(&server->activations);
+    sbx_err err = open_door(server, &server->public_door, &server->http);
+    if (err == SBX_OK && options->state_path != NULL)
+        err = sbx_file_writer_new(loop, options->state_path, &server->state_writer);
     if (err != SBX_OK) {
+        sbx_http_server_free(server->http);
         free(server);
         return err;
     }
@@ -165,12 +188,24 @@ sbx_err sbx_server_listen(sbx_server *server, const char *host, uint16_t port, u
     return sbx_http_server_listen(server->http, host, port, ret_port, reterr_info);
 }
 
+sbx_err sbx_server_listen_admin(sbx_server *server, const char *host, uint16_t port, uint16_t *ret_port,
+                                sbx_errinfo *reterr_info)
+{
+    sbx_err err = open_door(server, &server->admin_door, &server->admin_http);
+    if (err == SBX_OK)
+        err = sbx_http_server_listen(server->admin_http, host, port, ret_port, reterr_info);
+    return err;
+}
+
 void sbx_server_free(sbx_server *server)
 {
     if (server == NULL)
         return;
     sbx_timer_stop(&server->drain_timer);
     sbx_http_server_free(server->http);
+    sbx_http_server_free(server->admin_http);
+    sbx_file_writer_free(server->state_writer);
+    sbx_activations_drop(server);
     sbx_buf_deinit(&server->scratch);
     free(server);
 }
@@ -179,10 +214,16 @@ void sbx_server_free(sbx_server *server)
 
 static const sbx_time_ns drain_poll = SBX_MS(20);
 
+static uint32_t answering(const sbx_server *server)
+{
+    uint32_t count = sbx_http_server_answering(server->http);
+    return count + (server->admin_http == NULL ? 0 : sbx_http_server_answering(server->admin_http));
+}
+
 static void finish_drain(sbx_server *server)
 {
     sbx_timer_stop(&server->drain_timer);
-    server->cut += sbx_http_server_answering(server->http); /* the last bytes of an answer count too */
+    server->cut += answering(server); /* the last bytes of an answer count too */
     server->on_drained(server->drained_user, server->cut == 0);
 }
 
@@ -190,6 +231,8 @@ static void close_admissions(sbx_server *server)
 {
     server->is_closed = true;
     sbx_http_server_close(server->http);
+    if (server->admin_http != NULL)
+        sbx_http_server_close(server->admin_http);
     sbx_shell_report(server->shell, &(sbx_event){.kind = SBX_EVENT_DRAIN});
 }
 
@@ -199,7 +242,7 @@ static void on_drain_timer(sbx_timer *timer, void *user)
     sbx_time_ns now = sbx_loop_now(server->loop);
     if (!server->is_closed)
         close_admissions(server);
-    bool is_done = sbx_shell_job_count(server->shell) == 0 && sbx_http_server_answering(server->http) == 0;
+    bool is_done = sbx_shell_job_count(server->shell) == 0 && answering(server) == 0;
     if (is_done || now >= server->drain_end)
         finish_drain(server);
     else

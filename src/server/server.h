@@ -6,13 +6,24 @@
 #ifndef SBX_SERVER_SERVER_H
 #define SBX_SERVER_SERVER_H
 
+#include "config/config.h"
 #include "net/http_server.h"
 #include "shell/shell.h"
 
 typedef struct sbx_server sbx_server;
 
+/* The policy that is in force with this preset (NULL: none); what it points to lives in the arena.
+ * SBX_E_NOMEM.
+ */
+typedef sbx_err sbx_server_policy_fn(const sbx_config *config, const char *preset, sbx_arena *arena,
+                                     sbx_policy *ret_policy);
+
 typedef struct sbx_server_options {
     sbx_http_server_options http;
+    const sbx_config *config; /* kept: what the stack's pages show */
+    sbx_server_policy_fn *make_policy;
+    const char *active_preset;          /* kept; NULL: none */
+    const char *state_path;             /* where the active preset is kept; NULL: nowhere */
     const char *controller_id;          /* kept */
     const char *admin_key;              /* kept; NULL: admin is open to loopback peers only */
     const char *const *allowed_origins; /* CORS; kept */
@@ -24,8 +35,12 @@ typedef struct sbx_server_options {
 
 sbx_err sbx_server_new(sbx_loop *loop, sbx_shell *shell, const sbx_server_options *options,
                        sbx_server **ret_server);
+/* With sbx_server_listen_admin the pages under /admin are there alone. */
 sbx_err sbx_server_listen(sbx_server *server, const char *host, uint16_t port, uint16_t *ret_port,
                           sbx_errinfo *reterr_info);
+
+sbx_err sbx_server_listen_admin(sbx_server *server, const char *host, uint16_t port, uint16_t *ret_port,
+                                sbx_errinfo *reterr_info);
 
 /* Readiness turns 503 at once, admissions end after the grace, running requests finish until the timeout;
  * then done is called with whether nothing admitted was cut. A second call ends everything now. */

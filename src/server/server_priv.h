@@ -6,19 +6,37 @@
 #include "base/list.h"
 #include "base/rng.h"
 #include "base/siphash.h"
+#include "net/file_writer.h"
 #include "server/server.h"
+
+/* What the http server is told to hand back: which of the two listeners a request came by. */
+typedef struct sbx_door {
+    sbx_server *server;
+    bool is_admin;
+} sbx_door;
+
+/* Whoever answers later than at once is the request's user, with this first. */
+typedef struct sbx_exchange {
+    void (*on_gone)(void *user);    /* the client left */
+    void (*on_drained)(void *user); /* its socket took everything that was queued */
+} sbx_exchange;
 
 struct sbx_server {
     sbx_loop *loop;
     sbx_shell *shell;
     sbx_http_server *http;
+    sbx_http_server *admin_http; /* NULL: /admin is on the public listener */
+    sbx_door public_door, admin_door;
     sbx_server_options options;
     sbx_rng rng;
     sbx_siphash_key hash_key; /* of API keys, sessions and bodies, before the core sees them */
     sbx_time_ns started_at;
     int64_t started_unix; /* seconds; `created` of model objects */
     sbx_buf scratch;      /* the body of the answer being written */
-    uint64_t cut;         /* admitted requests that were cut by a drain */
+    const char *active_preset;
+    sbx_file_writer *state_writer; /* NULL: the active preset is not kept */
+    sbx_list activations;          /* being written (stack_presets.c) */
+    uint64_t cut;                  /* admitted requests that were cut by a drain */
 
     /* draining */
     bool is_draining;
@@ -35,8 +53,10 @@ typedef void sbx_page_fn(sbx_server *server, sbx_http_request *request, sbx_view
 #include "server/routes.def"
 #undef SBX_ROUTE
 
-/* The client of an inference request left, or its socket took everything that was queued (inference.c). */
-void sbx_inference_on_gone(void *user);
-void sbx_inference_on_drained(void *user);
+/* Whether the request may see /admin; answers by itself when it may not (admin.c). */
+bool sbx_admin_may_pass(sbx_server *server, sbx_http_request *request);
+void sbx_admin_reply_ok(sbx_server *server, sbx_http_request *request);
+
+void sbx_activations_drop(sbx_server *server); /* stack_presets.c */
 
 #endif

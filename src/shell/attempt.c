@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "codec/splice.h"
-#include "shell/shell_priv.h"
+#include "shell/backend.h"
 
 #define TAIL_WAIT SBX_SEC(1)
 
@@ -17,12 +17,24 @@ static void report(sbx_job *job, sbx_event_kind kind)
     sbx_shell_step(job->shell, &(sbx_event){.kind = kind, .attempt = job->attempt.ref});
 }
 
-static void report_end(sbx_job *job, sbx_outcome outcome, sbx_time_ns retry_after_ns)
+/* detail: what the transport saw; or NULL. */
+static void tell_backend(const sbx_job *job, sbx_outcome outcome, const char *detail)
+{
+    const sbx_attempt *attempt = &job->attempt;
+    sbx_backend *backend = sbx_backend_of(job->shell, attempt->peer);
+    if (backend != NULL)
+        sbx_backend_take_end(backend, outcome, sbx_shell_now(job->shell) - attempt->started_at, detail);
+}
+
+static void report_failure(sbx_job *job, sbx_outcome outcome, sbx_time_ns retry_after_ns, const char *detail)
 {
     sbx_attempt *attempt = &job->attempt;
+    sbx_view body = sbx_buf_view(&attempt->answer.body);
     if (attempt->is_ended)
         return;
     attempt->is_ended = true;
+    tell_backend(job, outcome, detail);
+    bool is_too_long = outcome == SBX_OUTCOME_CLIENT_ERROR && sbx_answer_is_context_exceeded(body);
     sbx_shell_step(job->shell, &(sbx_event){.kind = SBX_EVENT_ATTEMPT_ENDED,
                                             .ended = {
                                                 .attempt = attempt->ref,
@@ -30,7 +42,14 @@ static void report_end(sbx_job *job, sbx_outcome outcome, sbx_time_ns retry_afte
                                                 .http_status = attempt->answer.status,
                                                 .retry_after_ns = retry_after_ns,
                                                 .completion_tokens = attempt->answer.completion_tokens,
+                                                .is_too_long = is_too_long,
+                                                .context = is_too_long ? sbx_answer_context_limit(body) : 0,
                                             }});
+}
+
+static void report_end(sbx_job *job, sbx_outcome outcome, sbx_time_ns retry_after_ns)
+{
+    report_failure(job, outcome, retry_after_ns, /* detail: */ NULL);
 }
 
 /* The answer went wrong while its transport still works: stop that first. */
@@ -101,7 +120,11 @@ void sbx_attempt_on_start(sbx_job *job, const sbx_action *action)
     count_start(job, action);
     sbx_timer_stop(&job->tail); /* of the attempt before: it must not end this one */
     sbx_attempt_drop(&job->attempt);
-    job->attempt = (sbx_attempt){.ref = action->start.attempt, .worker = action->start.worker};
+    job->attempt = (sbx_attempt){.ref = action->start.attempt,
+                                 .worker = action->start.worker,
+                                 .peer = action->start.peer,
+                                 .started_at = sbx_shell_now(job->shell),
+                                 .is_fallback = action->start.is_fallback};
     sbx_answer_init(&job->attempt.answer, job->params.endpoint, job->params.request->stream,
                     job->shell->options.max_response_bytes);
     job->attempt.answer.request = job->params.request;
@@ -134,6 +157,7 @@ void sbx_attempt_on_cancel(sbx_job *job, const sbx_action *action)
     sbx_transport_call *call = job->attempt.call;
     job->attempt.call = NULL;
     job->attempt.is_ended = true;
+    tell_backend(job, action->cancel.outcome, /* detail: */ NULL);
     if (call != NULL)
         sbx_transport_cancel(call);
 }
@@ -295,7 +319,7 @@ static void on_fail(void *user, sbx_outcome outcome, sbx_time_ns retry_after_ns,
     if (was_complete(job)) /* only the end of the framing was missing */
         report_end(job, SBX_OUTCOME_OK, retry_after_ns);
     else
-        report_end(job, outcome, retry_after_ns);
+        report_failure(job, outcome, retry_after_ns, detail);
 }
 
 static const sbx_transport_events transport_events = {

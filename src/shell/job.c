@@ -25,6 +25,20 @@ static sbx_view session_of(const sbx_job_params *params)
     return params->request->prompt_cache_key;
 }
 
+sbx_helper_role sbx_job_helper_of(const sbx_job *job)
+{
+    switch (job->params.endpoint) {
+    case SBX_ENDPOINT_EMBEDDINGS:
+        return SBX_HELPER_EMBEDDING;
+    case SBX_ENDPOINT_RERANK:
+        return SBX_HELPER_RERANKING;
+    case SBX_ENDPOINT_CHAT:
+    case SBX_ENDPOINT_COMPLETIONS:
+        break;
+    }
+    return SBX_HELPER_NONE;
+}
+
 static void on_submit(void *user)
 {
     sbx_job *job = user;
@@ -36,6 +50,7 @@ static void on_submit(void *user)
             .request_new = {
                 .owner = job,
                 .model = params->request->model,
+                .helper = sbx_job_helper_of(job),
                 .streaming = params->request->stream,
                 .body_bytes = params->body.len,
                 .body_hash = sbx_fold_hash(job->shell->hash_key, params->body.data, params->body.len) | 1,

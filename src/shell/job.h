@@ -19,6 +19,7 @@ typedef struct sbx_job_head {
     sbx_view request_id;
     sbx_view worker_id; /* empty: none */
     uint32_t retry_count;
+    bool is_fallback;           /* of a worker of the cluster in place of helper endpoints */
     bool hides_routing;         /* neither worker nor retry count are told (responseMetadata: off) */
     sbx_time_ns retry_after_ns; /* -1: no header */
     int should_retry;           /* -1: no header, 0 false, 1 true */

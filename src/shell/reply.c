@@ -2,7 +2,7 @@
 #include <assert.h>
 
 #include "codec/error_body.h"
-#include "shell/shell_priv.h"
+#include "shell/backend.h"
 
 enum {
     KNOWN_MODELS_MAX = 20 /* named in the error for an unknown one */
@@ -54,6 +54,7 @@ static sbx_job_head head_of(const sbx_job *job, unsigned status, sbx_view conten
         .request_id = job->params.request_id,
         .worker_id = metadata->selected_worker,
         .retry_count = metadata->retry_count,
+        .is_fallback = job->attempt.is_fallback && metadata->selected_worker.len > 0,
         .hides_routing = job->shell->options.metadata == SBX_METADATA_OFF,
         .retry_after_ns = -1,
         .should_retry = -1,
@@ -147,15 +148,41 @@ static void reply_stream_end(sbx_job *job, const sbx_action *action)
 
 /* ---- errors ---- */
 
-/* What the table says of the error, and what helps to mend it. Into the caller's buffer. */
-static void write_message(const sbx_job *job, const sbx_action *action, sbx_buf *message)
+static void write_endpoint(const sbx_shell *shell, const sbx_backend *backend, sbx_buf *message)
+{
+    const sbx_worker *worker =
+        sbx_registry_find(sbx_router_registry(shell->router), sbx_view_cstr(backend->id));
+    sbx_buf_appendf(message, " %s at %s: ", backend->id, backend->url);
+    if (worker == NULL)
+        return;
+    sbx_worker_info info = sbx_worker_describe(worker, sbx_shell_now(shell));
+    if (info.breaker == SBX_BREAKER_OPEN)
+        sbx_buf_appendf(message, "circuit open, tried again in %lld s.",
+                        (long long)((info.retry_in_ns + SBX_SEC(1) - 1) / SBX_SEC(1)));
+    else if (info.breaker == SBX_BREAKER_ISOLATED)
+        sbx_buf_append_cstr(message, "circuit open, isolated by an admin.");
+    else
+        sbx_buf_appendf(message, "%s.",
+                        backend->last_error[0] != '\0' ? backend->last_error : "cannot take it now");
+}
+
+/* Why no helper endpoint answered, and whether anybody could have stood in for them. */
+static void write_helpers(const sbx_job *job, const sbx_action *action, sbx_buf *message)
+{
+    const sbx_shell *shell = job->shell;
+    SBX_LIST_EACH(node, &shell->backends)
+    {
+        const sbx_backend *backend = SBX_CONTAINER_OF(node, sbx_backend, node);
+        if (backend->helper == action->end.helper)
+            write_endpoint(shell, backend, message);
+    }
+    if (action->end.error != SBX_API_HELPER_NODE_UNAVAILABLE && !action->end.has_fallback)
+        sbx_buf_append_cstr(message, " No worker or backend of the cluster serves the same model.");
+}
+
+static void write_known_models(const sbx_job *job, sbx_buf *message)
 {
     const sbx_registry *registry = sbx_router_registry(job->shell->router);
-    sbx_buf_append_cstr(message, sbx_api_error_message(action->end.error));
-    if (action->end.meta.attempts > 0)
-        sbx_buf_appendf(message, " Last attempt: %s.", sbx_outcome_text(action->end.last_outcome));
-    if (action->end.error != SBX_API_MODEL_NOT_FOUND)
-        return;
     size_t count = sbx_registry_model_count(registry);
     sbx_buf_append_cstr(message, count == 0 ? " No model is served now." : " Known models: ");
     for (size_t i = 0; i < count && i < KNOWN_MODELS_MAX; i++) {
@@ -164,6 +191,21 @@ static void write_message(const sbx_job *job, const sbx_action *action, sbx_buf 
     }
     if (count > KNOWN_MODELS_MAX)
         sbx_buf_append_cstr(message, " ...");
+}
+
+/* What the table says of the error, and what helps to mend it. Into the caller's buffer. */
+static void write_message(const sbx_job *job, const sbx_action *action, sbx_buf *message)
+{
+    bool lacks_helper = action->end.helper != SBX_HELPER_NONE && !action->end.has_fallback;
+    bool is_no_fallback = lacks_helper && action->end.error == SBX_API_NO_WORKERS_AVAILABLE;
+    sbx_buf_append_cstr(message, is_no_fallback ? "The helper node is unavailable, and there is no fallback."
+                                                : sbx_api_error_message(action->end.error));
+    if (action->end.meta.attempts > 0)
+        sbx_buf_appendf(message, " Last attempt: %s.", sbx_outcome_text(action->end.last_outcome));
+    if (action->end.helper != SBX_HELPER_NONE)
+        write_helpers(job, action, message);
+    if (action->end.error == SBX_API_MODEL_NOT_FOUND)
+        write_known_models(job, message);
 }
 
 static sbx_view write_error(sbx_job *job, const sbx_action *action, const sbx_metadata *metadata,

@@ -37,6 +37,12 @@ void sbx_shell_free(sbx_shell *shell);
 
 /* ---- who can be reached ---- */
 
+typedef enum sbx_health_expect {
+    SBX_HEALTH_AUTO,  /* OK, and MODELS where there is no such page */
+    SBX_HEALTH_OK,    /* health_path answers 2xx */
+    SBX_HEALTH_MODELS /* /v1/models lists a model of it */
+} sbx_health_expect;
+
 typedef struct sbx_backend_options {
     sbx_view id;
     sbx_http_peer_options peer;
@@ -46,9 +52,31 @@ typedef struct sbx_backend_options {
     bool asks_for_usage; /* stream_usage: on */
     const char *health_path;
     sbx_time_ns health_interval_ns;
+    sbx_health_expect health_expect;
+    uint32_t health_rise, health_fall; /* checks in a row that change how it stands; 0 counts as 1 */
+    uint64_t context_length;           /* tokens; 0: what its list of models says */
+    /* Of helper endpoints. Its models are what checks look for; what it serves is `helper_tier` alone. */
+    sbx_helper_role helper;
+    const char *url;                   /* as configured, for messages */
+    sbx_view helper_tier;              /* a hidden id (core/policy.h) */
+    sbx_time_ns attempt_ns;            /* most that one attempt may take; 0: the model's limit */
+    const sbx_breaker_policy *breaker; /* copied; NULL: the router's */
 } sbx_backend_options;
 
 sbx_err sbx_shell_add_backend(sbx_shell *shell, const sbx_backend_options *options);
+
+/* What a backend's answers and checks tell, beside what the registry says. */
+typedef struct sbx_backend_facts {
+    bool is_checked;         /* a health check ended */
+    sbx_time_ns checked_at;  /* the last one */
+    const char *last_error;  /* of a request or a check; "" = none yet; until the next step */
+    uint32_t latency_count;  /* good answers that the figures are of; 0: no figures */
+    sbx_time_ns latency_avg; /* whole answers */
+    sbx_time_ns latency_p95;
+} sbx_backend_facts;
+/* false: no such backend. */
+bool sbx_shell_backend_facts(const sbx_shell *shell, sbx_view id, sbx_backend_facts *ret_facts);
+
 /* At most once: joins the bus; workers come and go with their heartbeats. */
 sbx_err sbx_shell_join_bus(sbx_shell *shell, const sbx_nats_link_options *options);
 bool sbx_shell_bus_is_up(const sbx_shell *shell);

@@ -28,6 +28,7 @@ struct sbx_shell {
     uint32_t job_count;
 
     sbx_list backends;    /* sbx_backend.node */
+    sbx_map64 by_peer;    /* the same, by peer */
     sbx_map nats_workers; /* by id; nats_worker of workers.c */
     sbx_nats_link *link;
     bool bus_is_up;
@@ -43,6 +44,9 @@ struct sbx_shell {
 typedef struct sbx_attempt {
     sbx_attempt_ref ref;
     sbx_worker_ref worker;
+    sbx_peer *peer;
+    sbx_time_ns started_at;
+    bool is_fallback;         /* a worker of the cluster in place of helper endpoints */
     sbx_transport_call *call; /* NULL: over */
     sbx_answer answer;
     bool is_ended; /* reported to the router, or cancelled by it */
@@ -73,6 +77,9 @@ struct sbx_job {
 
 /* Reports an event; carries out the actions; then those of the events this raised. */
 void sbx_shell_step(sbx_shell *shell, const sbx_event *event);
+
+/* Whose helper endpoints may serve what the job asks for. */
+sbx_helper_role sbx_job_helper_of(const sbx_job *job);
 
 /* The actions that concern a job (job.c, attempt.c). */
 void sbx_job_on_admitted(sbx_job *job, sbx_request_ref ref);

@@ -1,6 +1,7 @@
 /* Who can be reached: backends from the configuration, nats workers from their heartbeats. Peers are made
  * here and handed to the registry; their health and model lists are asked for by health.c. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ sbx_err sbx_workers_init(sbx_shell *shell)
 {
     sbx_siphash_key seed = {.k0 = sbx_rng_next(&shell->rng), .k1 = sbx_rng_next(&shell->rng)};
     sbx_map_init(&shell->nats_workers, seed, shell->options.policy.max_workers);
+    sbx_map64_init(&shell->by_peer, sbx_rng_next(&shell->rng), SIZE_MAX / 64);
     return SBX_OK;
 }
 
@@ -28,6 +30,7 @@ void sbx_workers_deinit(sbx_shell *shell)
     {
         sbx_backend_free(SBX_CONTAINER_OF(node, sbx_backend, node));
     }
+    sbx_map64_deinit(&shell->by_peer);
     size_t position = 0;
     void *value = NULL;
     while (sbx_map_next(&shell->nats_workers, &position, NULL, &value)) {
@@ -160,6 +163,8 @@ sbx_err sbx_shell_join_bus(sbx_shell *shell, const sbx_nats_link_options *option
 
 void sbx_backend_report(sbx_backend *backend)
 {
+    bool is_helper = backend->helper != SBX_HELPER_NONE;
+    sbx_view tier = sbx_view_cstr(backend->tier);
     sbx_shell_step(backend->shell, &(sbx_event){
                                        .kind = SBX_EVENT_WORKER_SEEN,
                                        .seen =
@@ -167,27 +172,55 @@ void sbx_backend_report(sbx_backend *backend)
                                                .id = sbx_view_cstr(backend->id),
                                                .kind = SBX_WORKER_HTTP,
                                                .peer = backend->peer,
-                                               .models = backend->models,
-                                               .model_count = backend->model_count,
+                                               .models = is_helper ? &tier : backend->models,
+                                               .contexts = is_helper ? NULL : backend->contexts,
+                                               .model_count = is_helper ? 1 : backend->model_count,
                                                .capacity = backend->capacity,
                                                .weight = backend->weight,
                                                .engine = SBX_ENGINE_UP,
+                                               .breaker = backend->has_own_breaker ? &backend->breaker : NULL,
+                                               .attempt_ns = backend->attempt_ns,
+                                               .is_helper = is_helper,
                                            },
                                    });
+}
+
+static sbx_err copy_helper(sbx_backend *backend, const sbx_backend_options *options)
+{
+    backend->helper = options->helper;
+    backend->attempt_ns = options->attempt_ns;
+    backend->has_own_breaker = options->breaker != NULL;
+    if (options->breaker != NULL)
+        backend->breaker = *options->breaker;
+    backend->tier = strndup((const char *)options->helper_tier.data, options->helper_tier.len);
+    backend->url = strdup(options->url);
+    return backend->tier == NULL || backend->url == NULL ? SBX_E_NOMEM : SBX_OK;
 }
 
 static sbx_err copy_options(sbx_backend *backend, const sbx_backend_options *options)
 {
     backend->capacity = options->peer.max_concurrent;
     backend->weight = options->weight;
+    backend->context_length = options->context_length;
     backend->interval_ns = options->health_interval_ns;
+    backend->expect = options->health_expect;
+    backend->rise = options->health_rise == 0 ? 1 : options->health_rise;
+    backend->fall = options->health_fall == 0 ? 1 : options->health_fall;
     backend->asks_for_models = options->model_count == 0;
     if (sbx_view_to_cstr(options->id, backend->id, sizeof backend->id) != SBX_OK)
         return SBX_E_RANGE;
     backend->health_path = strdup(options->health_path);
     if (backend->health_path == NULL)
         return SBX_E_NOMEM;
-    return sbx_backend_set_models(backend, options->models, options->model_count);
+    sbx_err err = options->helper == SBX_HELPER_NONE ? SBX_OK : copy_helper(backend, options);
+    if (err != SBX_OK)
+        return err;
+    return sbx_backend_set_models(backend, options->models, /* contexts: */ NULL, options->model_count);
+}
+
+static uint64_t key_of(const sbx_peer *peer)
+{
+    return (uint64_t)(uintptr_t)peer;
 }
 
 sbx_err sbx_shell_add_backend(sbx_shell *shell, const sbx_backend_options *options)
@@ -200,6 +233,8 @@ sbx_err sbx_shell_add_backend(sbx_shell *shell, const sbx_backend_options *optio
     sbx_err err = copy_options(backend, options);
     if (err == SBX_OK)
         err = sbx_http_peer_new(shell->loop, &options->peer, &backend->peer);
+    if (err == SBX_OK)
+        err = sbx_map64_put(&shell->by_peer, key_of(backend->peer), backend);
     if (err != SBX_OK) {
         sbx_backend_free(backend);
         return err;
@@ -209,4 +244,69 @@ sbx_err sbx_shell_add_backend(sbx_shell *shell, const sbx_backend_options *optio
     sbx_backend_report(backend);
     sbx_backend_watch(backend);
     return SBX_OK;
+}
+
+/* ---- what is seen of them ---- */
+
+sbx_backend *sbx_backend_of(const sbx_shell *shell, const sbx_peer *peer)
+{
+    return sbx_map64_get(&shell->by_peer, key_of(peer));
+}
+
+void sbx_backend_take_end(sbx_backend *backend, sbx_outcome outcome, sbx_time_ns took, const char *why)
+{
+    switch ((int)outcome) {
+    case SBX_OUTCOME_OK: {
+        uint64_t us = (uint64_t)took / 1000;
+        uint32_t place = backend->latency_count++ % SBX_BACKEND_LATENCIES;
+        backend->latencies_us[place] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+        return;
+    }
+    case SBX_OUTCOME_CLIENT_ERROR:
+    case SBX_OUTCOME_CANCELLED:
+    case SBX_OUTCOME_LOCAL:
+        return; /* says nothing of it */
+    default:
+        snprintf(backend->last_error, sizeof backend->last_error, "%s%s%s", sbx_outcome_text(outcome),
+                 why == NULL ? "" : ": ", why == NULL ? "" : why);
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const uint32_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+static void measure(const sbx_backend *backend, sbx_backend_facts *facts)
+{
+    uint32_t sorted[SBX_BACKEND_LATENCIES];
+    uint32_t count =
+        backend->latency_count < SBX_BACKEND_LATENCIES ? backend->latency_count : SBX_BACKEND_LATENCIES;
+    facts->latency_count = count;
+    if (count == 0)
+        return;
+    uint64_t sum = 0;
+    memcpy(sorted, backend->latencies_us, count * sizeof sorted[0]);
+    for (uint32_t i = 0; i < count; i++)
+        sum += sorted[i];
+    qsort(sorted, count, sizeof sorted[0], by_size);
+    facts->latency_avg = (sbx_time_ns)(sum / count) * 1000;
+    facts->latency_p95 = (sbx_time_ns)sorted[(count * 95 + 99) / 100 - 1] * 1000;
+}
+
+bool sbx_shell_backend_facts(const sbx_shell *shell, sbx_view id, sbx_backend_facts *ret_facts)
+{
+    SBX_LIST_EACH(node, &shell->backends)
+    {
+        const sbx_backend *backend = SBX_CONTAINER_OF(node, sbx_backend, node);
+        if (!sbx_view_eq_cstr(id, backend->id))
+            continue;
+        *ret_facts = (sbx_backend_facts){.is_checked = backend->is_checked,
+                                         .checked_at = backend->checked_at,
+                                         .last_error = backend->last_error};
+        measure(backend, ret_facts);
+        return true;
+    }
+    return false;
 }

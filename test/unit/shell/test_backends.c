@@ -184,7 +184,7 @@ static void a_backend_with_models_can_be_picked_at_once(void **state)
     assert_true(backend(&w->rig).eligible);
     rig_run_until(&w->rig, has_checked, &w->health_asked, 3000);
     assert_true(backend(&w->rig).healthy);
-    assert_int_equal(w->models_asked, 0);
+    assert_true(w->models_asked <= 1); /* once, for the length of its context */
     assert_string_equal(w->last_key, "Bearer key");
 }
 
