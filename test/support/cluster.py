@@ -13,7 +13,6 @@ import json
 import pathlib
 import secrets
 import shutil
-import signal
 import socket
 import tempfile
 
@@ -106,6 +105,7 @@ class TestCluster:
             self.config = self._config(config)
             self.start_controller()
             if kind == "nats":
+                self.wait_bus()  # a worker that found no bus would wait a while before it looks again
                 for worker in self.workers:
                     worker.process = self.start_worker_process(worker.index, worker.engine)
             if ready:
@@ -184,6 +184,10 @@ class TestCluster:
                 return False
         until(ready, 20, "/readyz says 200")
 
+    def wait_bus(self):
+        self.wait_listening()
+        until(lambda: self.get("/api/cluster/status").json()["busUp"], 20, "the bus is up")
+
     # --- asking ---------------------------------------------------------------------------
 
     @property
@@ -231,14 +235,13 @@ class TestCluster:
 
     # --- ending ---------------------------------------------------------------------------
 
-    def stop(self, check=True):
-        """Ends everything. With check: the controller ends by itself with 0 and no process is left."""
+    def stop(self, check=True, keep=False):
+        """Ends everything. With check: the controller ends by itself with 0 and no process is left. keep: the logs."""
         problems = []
         running = [child for child in self.children if child.alive]
         for worker in self.workers:  # all at once: each takes its time to say goodbye
-            if worker.process and worker.process.alive:
-                worker.process.signal(signal.SIGCONT)
-                worker.process.signal(signal.SIGTERM)
+            if worker.process:
+                worker.process.tell_to_end()
         # The controller last but for engines, as a person would.
         for child in sorted(running, key=lambda c: (c in [w.engine for w in self.workers], c is self.controller)):
             try:
@@ -254,7 +257,7 @@ class TestCluster:
             until(lambda: not marked(self.mark), 5, "every process of the test is gone")
         except AssertionError:
             problems.append(f"left behind: {marked(self.mark)}")
-        if not problems or not check:
+        if not keep and not (check and problems):
             shutil.rmtree(self.folder, ignore_errors=True)
         assert not (check and problems), "\n".join([*problems, f"logs: {self.folder}"])
 
@@ -262,4 +265,6 @@ class TestCluster:
         return self
 
     def __exit__(self, kind, *_):
-        self.stop(check=kind is None)
+        if kind is not None:
+            print(f"logs of the failed test: {self.folder}")
+        self.stop(check=kind is None, keep=kind is not None)

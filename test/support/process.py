@@ -24,7 +24,7 @@ class Child:
             self.process = subprocess.Popen(
                 [str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=log,
                 env={**os.environ, MARK: mark, **(env or {})}, cwd=ROOT, preexec_fn=preexec)
-        self.pid = self.process.pid
+        self.pid, self.is_told = self.process.pid, False
 
     @property
     def alive(self):
@@ -73,10 +73,16 @@ class Child:
         self.signal(signal.SIGKILL)
         self.process.wait(10)
 
+    def tell_to_end(self):
+        """SIGTERM, once: a second one would mean "at once"."""
+        if not self.is_told:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+        self.is_told = True
+
     def stop(self, seconds=15):
         """SIGTERM; returns the exit code. A child that does not end in time is killed and reported."""
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
+        self.tell_to_end()
         try:
             return self.process.wait(seconds * SCALE)
         except subprocess.TimeoutExpired:

@@ -5,14 +5,20 @@ import json
 import time
 
 from support.cluster import merged
+from support.wait import SCALE
 
 KINDS = ["http", "nats"]
 WAYS = ["buffered", "streaming"]
 
-# Time limits that let a test of hanging workers be short; workers and controllers that end without a grace.
+def ms(value):
+    """A time limit of a test, longer where everything is slow."""
+    return int(value * SCALE)
+
+
+# Time limits that let a test of hanging workers be short; a controller that ends without a grace.
 SHORT = {"cluster": {
     "controller": {"drainGraceMs": 0},
-    "requestRouting": {"timeoutMs": 400, "streamingTimeoutMs": 400, "streamIdleTimeoutMs": 300, "connectTimeoutMs": 300,
+    "requestRouting": {"timeoutMs": ms(400), "streamingTimeoutMs": ms(400), "streamIdleTimeoutMs": ms(300), "connectTimeoutMs": ms(300),
                        "retry": {"retryDelayMs": 5, "maxDelayMs": 10}}}}
 
 
@@ -131,6 +137,16 @@ def trip(cluster, index=0, fault="error_500", most=40):
     cluster.worker(index).engine.clear_faults()
     for other in aside:
         cluster.worker(other).reset()
+
+
+def within(least, most, measure, tries=3):
+    """measure() gives seconds: never less than `least`, and less than `most` once in a few tries: a machine with other
+    work stumbles now and then, a limit that is late is late each time."""
+    took = []
+    while not took or (took[-1] >= most and len(took) < tries):
+        took.append(measure())
+        assert took[-1] >= least, took
+    assert took[-1] < most, f"{took} s, wanted less than {most} s"
 
 
 def lines(cluster, event=None, **fields):
