@@ -18,3 +18,8 @@ if(SBX_SANITIZE)
   target_compile_options(sbx_options INTERFACE -fsanitize=${SBX_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(sbx_options INTERFACE -fsanitize=${SBX_SANITIZE})
 endif()
+# One list of known leaks in libraries, for every executable.
+set(SBX_LEAKS "")
+if(SBX_SANITIZE MATCHES "address")
+  set(SBX_LEAKS "${CMAKE_SOURCE_DIR}/test/support/leaks.c")
+endif()

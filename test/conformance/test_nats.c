@@ -24,14 +24,6 @@
 
 static const char *own_path;
 
-/* nats.c 3.4 leaks messages and buffers that are in use when a connection ends; here connections end by the
- * dozen, in the middle of traffic. That we free what we were given is test_bus.c's business. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-    return "leak:libnats\n";
-}
-
 /* ---- the worker's process ---- */
 
 static void on_parent_gone(uv_poll_t *poll, int status, int events)
