@@ -13,6 +13,10 @@ static void print_workers(const sbx_registry *registry, sbx_time_ns now)
     for (size_t i = 0; i < sbx_registry_count(registry); i++) {
         const sbx_worker *worker = sbx_registry_at(registry, i);
         sbx_worker_info info = sbx_worker_describe(worker, now);
+        if (info.is_helper) {
+            printf("  helper     %.*s\n", SBX_VIEW_ARG(info.id));
+            continue;
+        }
         printf("  worker     %.*s", SBX_VIEW_ARG(info.id));
         for (size_t k = 0; k < info.model_count && k < 4; k++) {
             sbx_view model = sbx_worker_model_at(registry, worker, k);

@@ -41,12 +41,18 @@ typedef struct controller {
 
 /* ---- banner: when the workers that are expected are there, or have had their time ---- */
 
+static bool is_online(sbx_worker_info info)
+{
+    return info.online && !info.is_helper;
+}
+
 static size_t online_workers(const controller *c)
 {
     const sbx_registry *registry = sbx_router_registry(sbx_shell_router(c->shell));
     size_t count = 0;
     for (size_t i = 0; i < sbx_registry_count(registry); i++)
-        count += sbx_worker_describe(sbx_registry_at(registry, i), sbx_shell_now(c->shell)).online ? 1 : 0;
+        count +=
+            is_online(sbx_worker_describe(sbx_registry_at(registry, i), sbx_shell_now(c->shell))) ? 1 : 0;
     return count;
 }
 

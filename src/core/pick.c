@@ -160,6 +160,20 @@ sbx_worker *sbx_pick_balanced(sbx_pick *pick, sbx_strategy strategy)
     return worker != NULL ? worker : pick_of_best_tier(pick, balancer);
 }
 
+sbx_worker *sbx_pick_well(sbx_pick *pick, sbx_strategy strategy)
+{
+    const sbx_balancer *balancer = sbx_balancer_of(strategy);
+    pick->tier = SBX_TIER_WELL;
+    pick->is_ramp_ignored = false;
+    pick->eligible = 0;
+    sbx_worker *worker = balancer->pick(pick);
+    if (worker != NULL)
+        return worker;
+    pick->is_ramp_ignored = true;
+    pick->eligible = 0;
+    return balancer->pick(pick);
+}
+
 /* ---- probe duty --------------------------------------------------------------------------------------- */
 
 static bool may_probe(const sbx_pick *pick, const sbx_worker *worker, bool is_suitable)

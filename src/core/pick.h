@@ -40,6 +40,9 @@ void sbx_census_sample(sbx_census *census, const sbx_pick *pick, uint32_t most);
  * model's cursor on. */
 sbx_worker *sbx_pick_balanced(sbx_pick *pick, sbx_strategy strategy);
 
+/* The same among those that are well. */
+sbx_worker *sbx_pick_well(sbx_pick *pick, sbx_strategy strategy);
+
 /* A half_open worker that waits for a probe, at most one a second per model; NULL: none. A request that
  * is buffered and without session suits best; others are taken when none came for a second. */
 sbx_worker *sbx_pick_probe(sbx_pick *pick, bool is_suitable);

@@ -172,13 +172,6 @@ static void leave_place(sbx_queue *queue, sbx_queue_place *place, bool is_served
     }
 }
 
-void sbx_queue_leave_others(sbx_queue *queue, uint32_t request)
-{
-    sbx_queue_entry *entry = &queue->entries[request];
-    while (entry->place_count > 1)
-        leave_place(queue, &entry->places[--entry->place_count], /* is_served: */ false);
-}
-
 static sbx_list_node *next_of(const sbx_queue *queue, const sbx_list_node *node)
 {
     return sbx_list_next(&queue->all, node);

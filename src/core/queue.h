@@ -93,9 +93,6 @@ bool sbx_queue_add(sbx_queue *queue, const sbx_queue_join *join);
 /* Leaves all lines. is_served: its key had its turn. */
 void sbx_queue_leave(sbx_queue *queue, uint32_t request, bool is_served);
 
-/* Leaves all lines but the first it joined. */
-void sbx_queue_leave_others(sbx_queue *queue, uint32_t request);
-
 /* Who is next in each line of the model; SBX_QUEUE_NOBODY: nobody. after: SBX_QUEUE_NOBODY, or one who stands
  * in the line of returned ones. */
 uint32_t sbx_queue_fresh(const sbx_queue *queue, uint32_t model);

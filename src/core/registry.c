@@ -242,6 +242,8 @@ sbx_worker_info sbx_worker_describe(const sbx_worker *worker, sbx_time_ns now)
         .attempts = worker->attempts,
         .successes = worker->successes,
         .failures = worker->failures,
+        .is_helper = worker->is_helper,
+        .rejected = worker->rejected,
         .seen_at = worker->seen_at,
     };
 }

@@ -96,9 +96,10 @@ static void unlist_model(sbx_registry *registry, sbx_model *model)
 
 static void count_online(sbx_registry *registry, sbx_model *model, bool is_online)
 {
-    if (is_online && model->online++ == 0)
+    bool is_listed = !sbx_model_is_hidden(sbx_model_view(model));
+    if (is_online && model->online++ == 0 && is_listed)
         list_model(registry, model);
-    if (!is_online && --model->online == 0)
+    if (!is_online && --model->online == 0 && is_listed)
         unlist_model(registry, model);
 }
 
@@ -107,7 +108,8 @@ void sbx_registry_set_online(sbx_registry *registry, sbx_worker *worker, bool is
     if (worker->is_online == is_online)
         return;
     worker->is_online = is_online;
-    registry->online += is_online ? 1U : UINT32_MAX; /* plus or minus one */
+    if (!worker->is_helper)
+        registry->online += is_online ? 1U : UINT32_MAX; /* plus or minus one */
     for (uint32_t e = worker->first_edge; e != SBX_NONE; e = registry->edges[e].next)
         count_online(registry, &registry->models[registry->edges[e].model], is_online);
 }

@@ -72,6 +72,7 @@ typedef struct sbx_model {
     uint32_t tripped;          /* of these, breakers that are open or half_open */
     uint32_t listed;           /* place in the registry's list of online models, or SBX_NONE */
     uint32_t requests;         /* that refer to it */
+    uint64_t context;          /* tokens, as was told or learned last; 0: unknown */
     uint32_t cursor;           /* where the next pick begins: ties rotate, round_robin walks */
     sbx_time_ns probed_at;     /* last probe duty */
     sbx_time_ns next_probe_at; /* no worker is half_open before this */
@@ -116,8 +117,10 @@ struct sbx_worker {
     sbx_time_ns ramp_from; /* slow start; SBX_TIME_NEVER: none */
     uint32_t penalty;      /* recent failures, 0 to SBX_PENALTY_ONE, at penalty_at; halves as time passes */
     sbx_time_ns penalty_at;
-    uint32_t impatience; /* cancels in a row before first content */
-    uint64_t attempts, successes, failures;
+    uint32_t impatience;    /* cancels in a row before first content */
+    bool is_helper;         /* no worker of the cluster */
+    sbx_time_ns attempt_ns; /* most that one buffered attempt may take; 0: the model's limit */
+    uint64_t attempts, successes, failures, rejected;
     /* The router's: */
     sbx_list running; /* its attempts, oldest first */
     sbx_list_node pending_node;

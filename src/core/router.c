@@ -8,12 +8,44 @@
 #include "core/policy_priv.h"
 #include "core/router_priv.h"
 
+/* ---- policy ------------------------------------------------------------------------------------------- */
+
+static void free_lists(sbx_policy_lists *lists)
+{
+    sbx_list_remove(&lists->node);
+    sbx_arena_deinit(&lists->memory);
+    sbx_block_free(lists);
+}
+
+/* From now on the policy is this one. SBX_E_NOMEM: it is what it was. */
+static sbx_err use_policy(sbx_router *router, const sbx_policy *policy)
+{
+    sbx_policy_lists *lists = sbx_block_new(1, sizeof *lists);
+    if (lists == NULL)
+        return SBX_E_NOMEM;
+    sbx_arena_init(&lists->memory, SIZE_MAX / 4);
+    sbx_list_push_back(&router->all_lists, &lists->node);
+    sbx_err err = sbx_policy_copy(policy, &lists->memory, &lists->policy);
+    if (err != SBX_OK) {
+        free_lists(lists);
+        return err;
+    }
+    router->lists = lists;
+    router->policy = lists->policy;
+    return SBX_OK;
+}
+
+void sbx_router_let_go_of_lists(const sbx_router *router, sbx_policy_lists *lists)
+{
+    if (lists->requests == 0 && lists != router->lists)
+        free_lists(lists);
+}
+
 /* ---- life --------------------------------------------------------------------------------------------- */
 
 static sbx_err init(sbx_router *router, const sbx_policy *policy, uint64_t seed)
 {
-    sbx_arena_init(&router->policy_memory, SIZE_MAX / 4);
-    sbx_err err = sbx_policy_copy(policy, &router->policy_memory, &router->policy);
+    sbx_err err = use_policy(router, policy);
     if (err == SBX_OK)
         err = sbx_registry_init(&router->registry, &router->policy, sbx_rng_next(&router->rng) ^ seed);
     if (err != SBX_OK)
@@ -42,6 +74,7 @@ sbx_err sbx_router_new(const sbx_policy *policy, uint64_t seed, sbx_router **ret
     if (router == NULL)
         return SBX_E_NOMEM;
     sbx_rng_seed(&router->rng, seed);
+    sbx_list_init(&router->all_lists);
     sbx_err err = init(router, policy, seed);
     if (err != SBX_OK) {
         sbx_router_free(router);
@@ -58,21 +91,13 @@ void sbx_router_free(sbx_router *router)
     sbx_registry_deinit(&router->registry);
     sbx_sessions_deinit(&router->sessions);
     sbx_queue_deinit(&router->queue);
-    sbx_arena_deinit(&router->policy_memory);
+    SBX_LIST_EACH(node, &router->all_lists)
+    {
+        free_lists(SBX_CONTAINER_OF(node, sbx_policy_lists, node));
+    }
     sbx_block_free(router->requests);
     sbx_block_free(router->free_list);
     sbx_block_free(router);
-}
-
-/* Requests under way keep the model they have: the list they came by is gone. */
-static void detach_from_aliases(sbx_router *router)
-{
-    for (uint32_t i = 0; i < router->request_high_water; i++) {
-        sbx_request *request = &router->requests[i];
-        if (request->phase == SBX_REQUEST_QUEUED && request->alias != NULL)
-            sbx_router_detach_queued(router, request);
-        request->alias = NULL;
-    }
 }
 
 static void apply_policy(sbx_router *router)
@@ -93,18 +118,11 @@ static void apply_policy(sbx_router *router)
 
 sbx_err sbx_router_set_policy(sbx_router *router, const sbx_policy *policy)
 {
-    sbx_arena memory;
-    sbx_policy copy;
-    sbx_arena_init(&memory, SIZE_MAX / 4);
-    sbx_err err = sbx_policy_copy(policy, &memory, &copy);
-    if (err != SBX_OK) {
-        sbx_arena_deinit(&memory);
+    sbx_policy_lists *old = router->lists;
+    sbx_err err = use_policy(router, policy);
+    if (err != SBX_OK)
         return err;
-    }
-    detach_from_aliases(router);
-    sbx_arena_deinit(&router->policy_memory);
-    router->policy_memory = memory;
-    router->policy = copy;
+    sbx_router_let_go_of_lists(router, old);
     apply_policy(router);
     return SBX_OK;
 }
@@ -223,7 +241,8 @@ static void dispatch(sbx_router *router, const sbx_event *event)
         sbx_router_on_gone(router, event->worker);
         return;
     case SBX_EVENT_WORKER_HEALTH:
-        sbx_router_on_health(router, event->health.worker, event->health.good);
+        sbx_router_on_health(router, event->health.worker, event->health.good,
+                             event->health.changes_nothing_yet);
         return;
     case SBX_EVENT_WORKER_ADMIN:
         sbx_router_on_admin(router, event->admin.worker, event->admin.command);

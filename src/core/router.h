@@ -58,8 +58,8 @@ typedef enum sbx_worker_command {
 } sbx_worker_command;
 
 typedef struct sbx_event_request_new {
-    void *owner;    /* the shell's; handed back in every action of this request, never followed */
-    sbx_view model; /* borrowed for the step: id, alias, role or "auto", as the client wrote it */
+    void *owner;            /* the shell's; handed back in every action of this request, never followed */
+    sbx_view model;         /* borrowed for the step: id, alias, role or "auto", as the client wrote it */
     sbx_helper_role helper; /* whose endpoints may be asked; NONE: no helper serves this kind of request */
     bool streaming;
     uint64_t body_bytes;    /* scales the ACK limit */

@@ -73,8 +73,9 @@ static void push_start(sbx_router *router, const sbx_request *request)
     action->start.attempt = sbx_attempt_ref_of(request);
     action->start.worker = sbx_worker_ref_of(worker);
     action->start.peer = worker->peer;
-    action->start.model = sbx_model_view(request->model);
-    action->start.is_fallback = false;
+    bool is_at_helper = sbx_request_is_at_helper(request);
+    action->start.model = is_at_helper ? request->alias->name : sbx_model_view(request->model);
+    action->start.is_fallback = !is_at_helper && sbx_request_helper(request) != SBX_HELPER_NONE;
     action->start.budget_ns = sbx_router_attempt_budget(router, request);
     action->start.queue_wait_ns = request->waited_ns;
 }
@@ -201,6 +202,8 @@ void sbx_router_on_ended(sbx_router *router, const sbx_event_ended *ended)
     sbx_router_end_attempt(router, request,
                            (sbx_attempt_end){.outcome = ended->outcome,
                                              .retry_after_ns = ended->retry_after_ns,
+                                             .is_too_long = ended->is_too_long,
+                                             .context = ended->context,
                                              .completion_tokens = ended->completion_tokens});
 }
 
@@ -359,6 +362,8 @@ void sbx_router_end_attempt(sbx_router *router, sbx_request *request, sbx_attemp
         return;
     }
     if (row->flags & SBX_CLASS_PASSED) {
+        if (end.is_too_long && sbx_router_try_longer(router, request, end.context))
+            return;
         sbx_router_pass(router, request);
         return;
     }

@@ -33,8 +33,8 @@ static sbx_action *push_end(sbx_router *router, sbx_action_kind kind, const sbx_
     action->end.retry_after_ns = -1;
     action->end.should_retry = -1;
     action->end.committed = request->is_committed;
-    action->end.helper = SBX_HELPER_NONE;
-    action->end.has_fallback = false;
+    action->end.helper = sbx_request_helper(request);
+    action->end.has_fallback = sbx_router_has_fallback(router, request);
     action->end.meta = meta_of(request, is_answered && kind != SBX_ACTION_FAIL);
     return action;
 }
@@ -78,6 +78,28 @@ void sbx_router_end_cancelled(sbx_router *router, sbx_request *request)
     finish(router, request, SBX_END_CANCELLED);
 }
 
+/* ---- helpers ------------------------------------------------------------------------------------------ */
+
+bool sbx_router_has_fallback(sbx_router *router, const sbx_request *request)
+{
+    if (sbx_request_helper(request) == SBX_HELPER_NONE || !request->alias->falls_back)
+        return false;
+    const sbx_model *model = sbx_registry_model(&router->registry, request->alias->name);
+    return model != NULL && model->online > 0;
+}
+
+/* With somebody to fall back on it is told as of any request. Without, the endpoints are what is missing,
+ * unless they are only busy or it was not about them at all. */
+sbx_api_error sbx_router_helper_error(sbx_router *router, const sbx_request *request, sbx_api_error error)
+{
+    bool is_theirs = error != SBX_API_WORKER_OVERLOADED && error != SBX_API_INTERNAL_ERROR &&
+                     request->last_outcome != SBX_OUTCOME_DEADLINE;
+    if (sbx_request_helper(request) == SBX_HELPER_NONE || !is_theirs ||
+        sbx_router_has_fallback(router, request))
+        return error;
+    return request->alias->falls_back ? SBX_API_NO_WORKERS_AVAILABLE : SBX_API_HELPER_NODE_UNAVAILABLE;
+}
+
 /* ---- nothing was tried -------------------------------------------------------------------------------- */
 
 static bool has_eligible(const sbx_census *census)
@@ -106,7 +128,8 @@ sbx_api_error sbx_router_error_of_census(const sbx_router *router, const sbx_cen
     return SBX_API_NO_WORKERS_AVAILABLE;
 }
 
-void sbx_router_refuse(sbx_router *router, void *owner, sbx_api_error error, sbx_time_ns retry_after_ns)
+sbx_action *sbx_router_refuse(sbx_router *router, void *owner, sbx_api_error error,
+                              sbx_time_ns retry_after_ns)
 {
     bool is_unknown = error == SBX_API_MODEL_NOT_FOUND;
     sbx_request_end end = is_unknown ? SBX_END_CLIENT_ERROR : SBX_END_SHED;
@@ -124,14 +147,15 @@ void sbx_router_refuse(sbx_router *router, void *owner, sbx_api_error error, sbx
     action->end.has_fallback = false;
     action->end.meta = (sbx_request_meta){.started_at = router->now};
     router->counts.ended[end]++;
+    return action;
 }
 
 void sbx_router_shed(sbx_router *router, sbx_request *request)
 {
     sbx_time_ns retry_after = -1;
-    sbx_model *exact = request->alias == NULL ? request->model : NULL;
-    sbx_census census = sbx_router_census(router, exact, request->alias, request);
+    sbx_census census = sbx_router_census(router, request);
     sbx_api_error error = sbx_router_error_of_census(router, &census, &retry_after);
+    error = sbx_router_helper_error(router, request, error);
     bool is_unknown = error == SBX_API_MODEL_NOT_FOUND;
     sbx_request_end end = is_unknown ? SBX_END_CLIENT_ERROR : SBX_END_SHED;
     sbx_action *action = push_end(router, SBX_ACTION_FAIL, request, end);
@@ -184,8 +208,7 @@ static void advise(sbx_router *router, const sbx_request *request, sbx_action *a
     }
     if (action->end.http_status != 503)
         return;
-    sbx_model *exact = request->alias == NULL ? request->model : NULL;
-    sbx_census census = sbx_router_census(router, exact, request->alias, NULL);
+    sbx_census census = sbx_router_census_untried(router, request);
     sbx_time_ns soonest = sbx_time_min(census.soonest_room, census.soonest_probe);
     action->end.should_retry = 1;
     action->end.retry_after_ns = soonest == SBX_TIME_NEVER ? SBX_ROOM_GUESS : soonest;
@@ -193,7 +216,7 @@ static void advise(sbx_router *router, const sbx_request *request, sbx_action *a
 
 void sbx_router_fail(sbx_router *router, sbx_request *request)
 {
-    sbx_api_error error = error_of(request);
+    sbx_api_error error = sbx_router_helper_error(router, request, error_of(request));
     sbx_request_end end = end_of(request, error);
     assert(request->last_row != NULL && request->phase == SBX_REQUEST_WAITING);
     sbx_action *action = push_end(router, SBX_ACTION_FAIL, request, end);

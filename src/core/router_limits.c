@@ -40,6 +40,8 @@ void sbx_router_set_limits(sbx_router *router, sbx_request *request)
     const sbx_limits *limits = &request->model->limits;
     bool is_probe = sbx_worker_tier(attempt->worker, router->now) == SBX_TIER_HALF_OPEN;
     sbx_time_ns answer = request->is_streaming ? limits->first_content_ns : limits->attempt_ns;
+    if (!request->is_streaming && attempt->worker->attempt_ns > 0)
+        answer = attempt->worker->attempt_ns;
     if (is_probe)
         answer = sbx_time_min(answer, suspicious(router, request, PROBE_LEAST));
     attempt->accept_by = sbx_time_add(router->now, accept_limit(router, request));

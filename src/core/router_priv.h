@@ -29,6 +29,19 @@ typedef enum sbx_request_phase {
     SBX_REQUEST_QUEUED   /* for room at a worker */
 } sbx_request_phase;
 
+/* The lists of a policy. They stay while a request is under way that came by them, so that none sees half of
+ * the old and half of the new. */
+typedef struct sbx_policy_lists {
+    sbx_list_node node; /* of sbx_router.all_lists */
+    sbx_arena memory;
+    sbx_policy policy;
+    uint32_t requests; /* that came by them */
+} sbx_policy_lists;
+
+enum {
+    SBX_TOO_LONG_MODELS = 16 /* of one list, that one request may be too long for */
+};
+
 /* The current try. */
 typedef struct sbx_attempt {
     uint32_t number; /* from 1 */
@@ -51,12 +64,16 @@ typedef struct sbx_attempt {
 } sbx_attempt;
 
 typedef struct sbx_request {
+    sbx_policy_lists *lists;
     uint32_t slot;
     uint32_t generation;
     sbx_request_phase phase;
     void *owner;
     sbx_model *model;             /* of the current attempt; referred to */
     const sbx_model_alias *alias; /* what to walk for each attempt; NULL: only `model` */
+    uint64_t context_floor;       /* a model of its list must have a longer context than this */
+    uint32_t too_long_count;
+    uint32_t too_long[SBX_TOO_LONG_MODELS]; /* models whose context it did not fit */
     bool is_streaming;
     bool is_committed;
     uint64_t body_bytes, body_hash, key_hash;
@@ -89,8 +106,9 @@ typedef struct sbx_request {
 } sbx_request;
 
 struct sbx_router {
-    sbx_policy policy; /* its lists live in `policy_memory` */
-    sbx_arena policy_memory;
+    sbx_policy policy; /* a copy of lists->policy */
+    sbx_policy_lists *lists;
+    sbx_list all_lists; /* these, and older ones that requests under way came by */
     sbx_rng rng;
     sbx_time_ns now;
     bool is_draining;
@@ -129,6 +147,9 @@ void sbx_router_on_request_gone(sbx_router *router, sbx_request_ref ref);
 sbx_request *sbx_router_request(sbx_router *router, sbx_request_ref ref); /* NULL: stale */
 void sbx_router_release(sbx_router *router, sbx_request *request);
 
+/* A request is done with them: forgotten when it was the last one and there are newer ones (router.c). */
+void sbx_router_let_go_of_lists(const sbx_router *router, sbx_policy_lists *lists);
+
 /* Chooses a worker for the next attempt; NULL: none is eligible. */
 sbx_worker *sbx_router_choose(sbx_router *router, sbx_request *request, sbx_model **ret_model,
                               uint32_t *ret_eligible);
@@ -141,8 +162,28 @@ void sbx_router_note_candidates(sbx_router *router, const sbx_request *request, 
                                 uint32_t eligible);
 
 /* Why there is none, over all models the request may have. */
-sbx_census sbx_router_census(sbx_router *router, sbx_model *exact, const sbx_model_alias *alias,
-                             const sbx_request *request);
+sbx_census sbx_router_census(sbx_router *router, const sbx_request *request);
+
+/* The same as if it had tried nobody. */
+sbx_census sbx_router_census_untried(sbx_router *router, const sbx_request *request);
+
+/* It is for helper endpoints / its attempt is at one of them. */
+static inline sbx_helper_role sbx_request_helper(const sbx_request *request)
+{
+    return request->alias == NULL ? SBX_HELPER_NONE : request->alias->helper;
+}
+
+static inline bool sbx_request_is_at_helper(const sbx_request *request)
+{
+    return request->model != NULL && sbx_model_is_hidden(sbx_model_view(request->model));
+}
+
+/* Whether it did not fit this model's context, or surely would not. */
+bool sbx_request_is_too_long(const sbx_request *request, const sbx_model *model);
+
+/* The worker says that the request does not fit its context of so many tokens (0: it does not say): another
+ * attempt at the next model of its list that may have a longer one. false: there is none. */
+bool sbx_router_try_longer(sbx_router *router, sbx_request *request, uint64_t context);
 
 /* ---- attempts (router_attempt.c) ---------------------------------------------------------------------- */
 
@@ -160,6 +201,8 @@ typedef struct sbx_attempt_end {
     bool is_cancelled_by_us;
     bool is_blameless;
     bool is_confirmed_death; /* the worker is gone or has booted again */
+    bool is_too_long;
+    uint64_t context;
 } sbx_attempt_end;
 void sbx_router_end_attempt(sbx_router *router, sbx_request *request, sbx_attempt_end end);
 
@@ -195,9 +238,6 @@ bool sbx_router_wait(sbx_router *router, sbx_request *request);
 void sbx_router_note_queued(sbx_router *router, const sbx_request *request);
 void sbx_router_leave_queue(sbx_router *router, sbx_request *request, bool is_served);
 
-/* Its preference list is gone: it waits on for the first of its models. */
-void sbx_router_detach_queued(sbx_router *router, sbx_request *request);
-
 /* Its wait is over. */
 void sbx_router_end_waiting(sbx_router *router, sbx_request *request);
 
@@ -226,7 +266,13 @@ void sbx_router_after_failure(sbx_router *router, sbx_request *request, const sb
                               const sbx_attempt_end *end, bool may_retry);
 void sbx_router_retry_now(sbx_router *router, sbx_request *request);
 
-void sbx_router_refuse(sbx_router *router, void *owner, sbx_api_error error, sbx_time_ns retry_after_ns);
+/* Returns the action, to be added to. */
+sbx_action *sbx_router_refuse(sbx_router *router, void *owner, sbx_api_error error,
+                              sbx_time_ns retry_after_ns);
+
+/* The error as it is told of a request that helper endpoints should have served. */
+sbx_api_error sbx_router_helper_error(sbx_router *router, const sbx_request *request, sbx_api_error error);
+bool sbx_router_has_fallback(sbx_router *router, const sbx_request *request);
 sbx_api_error sbx_router_error_of_census(const sbx_router *router, const sbx_census *census,
                                          sbx_time_ns *ret_retry_after);
 /* COMMIT, with the metadata as far as it is known. */
@@ -254,7 +300,7 @@ bool sbx_router_was_patient(const sbx_router *router, const sbx_request *request
 
 void sbx_router_on_seen(sbx_router *router, const sbx_worker_seen *seen);
 void sbx_router_on_gone(sbx_router *router, sbx_worker_ref ref);
-void sbx_router_on_health(sbx_router *router, sbx_worker_ref ref, bool good);
+void sbx_router_on_health(sbx_router *router, sbx_worker_ref ref, bool good, bool changes_nothing_yet);
 void sbx_router_on_admin(sbx_router *router, sbx_worker_ref ref, sbx_worker_command command);
 void sbx_router_on_bus_down(sbx_router *router);
 void sbx_router_on_worker_timer(sbx_router *router, sbx_worker *worker);

@@ -8,8 +8,7 @@
 static sbx_resolver models_of(sbx_router *router, const sbx_request *request)
 {
     sbx_resolver resolver;
-    sbx_model *exact = request->alias == NULL ? request->model : NULL;
-    sbx_resolver_init(&resolver, &router->registry, &router->policy, exact, request->alias);
+    sbx_resolver_init_for(&resolver, router, request);
     return resolver;
 }
 
@@ -111,8 +110,7 @@ bool sbx_router_could_wait(sbx_router *router, const sbx_request *request)
     sbx_time_ns until = latest_end(router, request);
     if (router->policy.queue.max_length == 0 || until <= router->now)
         return false;
-    sbx_census census =
-        sbx_router_census(router, request->alias == NULL ? request->model : NULL, request->alias, request);
+    sbx_census census = sbx_router_census(router, request);
     if (census.full + census.cooling == 0)
         return false;
     sbx_resolver resolver = models_of(router, request);
@@ -152,15 +150,6 @@ void sbx_router_leave_queue(sbx_router *router, sbx_request *request, bool is_se
     request->waited_ns = router->now - request->queued_at;
     request->queue_wait_ns += request->waited_ns;
     request->phase = SBX_REQUEST_WAITING;
-}
-
-void sbx_router_detach_queued(sbx_router *router, sbx_request *request)
-{
-    sbx_queue_entry *entry = &router->queue.entries[request->slot];
-    for (uint32_t i = 1; i < entry->place_count; i++)
-        sbx_model_unref(&router->registry, &router->registry.models[entry->places[i].model]);
-    sbx_queue_leave_others(&router->queue, request->slot);
-    sbx_router_use_model(router, request, &router->registry.models[entry->places[0].model]);
 }
 
 void sbx_router_note_queued(sbx_router *router, const sbx_request *request)

@@ -38,8 +38,12 @@ void sbx_router_release(sbx_router *router, sbx_request *request)
     sbx_wheel_cancel(&router->request_timers, &request->timer);
     if (request->model != NULL)
         sbx_model_unref(&router->registry, request->model);
+    request->lists->requests--;
+    sbx_router_let_go_of_lists(router, request->lists);
     request->phase = SBX_REQUEST_FREE;
     request->model = NULL;
+    request->alias = NULL;
+    request->lists = NULL;
     router->free_list[router->free_requests++] = request->slot;
     router->counts.in_flight--;
 }
@@ -115,12 +119,38 @@ void sbx_router_settle_session(sbx_router *router, const sbx_request *request)
     sbx_router_note(router, SBX_NOTE_SESSION_MOVED, request, request->attempt.worker);
 }
 
+/* Helper endpoints that are well, by priority: those that are not come behind all of them. */
+static sbx_worker *choose_well_helper(sbx_router *router, sbx_request *request, sbx_model **ret_model,
+                                      uint32_t *ret_eligible)
+{
+    sbx_resolver resolver;
+    sbx_resolver_init_for(&resolver, router, request);
+    for (sbx_model *model = sbx_resolver_next(&resolver);
+         model != NULL && sbx_model_is_hidden(sbx_model_view(model)); model = sbx_resolver_next(&resolver)) {
+        sbx_pick pick = pick_for(router, request, model);
+        sbx_worker *worker =
+            request->attempt.number == 0 ? sbx_pick_probe(&pick, /* is_suitable: */ true) : NULL;
+        if (worker == NULL)
+            worker = sbx_pick_well(&pick, router->policy.strategy);
+        if (worker == NULL)
+            continue;
+        *ret_model = model;
+        *ret_eligible = pick.eligible == 0 ? 1 : pick.eligible;
+        return worker;
+    }
+    return NULL;
+}
+
 sbx_worker *sbx_router_choose(sbx_router *router, sbx_request *request, sbx_model **ret_model,
                               uint32_t *ret_eligible)
 {
     sbx_resolver resolver;
-    sbx_model *exact = request->alias == NULL ? request->model : NULL;
-    sbx_resolver_init(&resolver, &router->registry, &router->policy, exact, request->alias);
+    if (sbx_request_helper(request) != SBX_HELPER_NONE) {
+        sbx_worker *helper = choose_well_helper(router, request, ret_model, ret_eligible);
+        if (helper != NULL)
+            return helper;
+    }
+    sbx_resolver_init_for(&resolver, router, request);
     for (sbx_model *model = sbx_resolver_next(&resolver); model != NULL;
          model = sbx_resolver_next(&resolver)) {
         if (model->count == 0)
@@ -136,19 +166,30 @@ sbx_worker *sbx_router_choose(sbx_router *router, sbx_request *request, sbx_mode
     return NULL;
 }
 
-sbx_census sbx_router_census(sbx_router *router, sbx_model *exact, const sbx_model_alias *alias,
-                             const sbx_request *request)
+static sbx_census census_of(sbx_router *router, const sbx_request *request, bool is_untried)
 {
     sbx_census census;
     sbx_resolver resolver;
     sbx_census_init(&census);
-    sbx_resolver_init(&resolver, &router->registry, &router->policy, exact, alias);
+    sbx_resolver_init_for(&resolver, router, request);
     for (sbx_model *model = sbx_resolver_next(&resolver); model != NULL;
          model = sbx_resolver_next(&resolver)) {
-        sbx_pick pick = pick_for(router, request, model);
+        if (model->count == 0)
+            continue; /* nobody claims it any more */
+        sbx_pick pick = pick_for(router, is_untried ? NULL : request, model);
         sbx_census_add(&census, &pick);
     }
     return census;
+}
+
+sbx_census sbx_router_census(sbx_router *router, const sbx_request *request)
+{
+    return census_of(router, request, /* is_untried: */ false);
+}
+
+sbx_census sbx_router_census_untried(sbx_router *router, const sbx_request *request)
+{
+    return census_of(router, request, /* is_untried: */ true);
 }
 
 static void fill_note(sbx_action *action, const sbx_census *census)
@@ -194,6 +235,7 @@ static void fill(sbx_router *router, sbx_request *request, const sbx_event_reque
 {
     sbx_time_ns allowed = sbx_time_min(event->timeout_ns, router->policy.request_deadline_ns);
     *request = (sbx_request){
+        .lists = router->lists,
         .slot = request->slot,
         .generation = request->generation,
         .phase = SBX_REQUEST_WAITING,
@@ -210,6 +252,7 @@ static void fill(sbx_router *router, sbx_request *request, const sbx_event_reque
     };
     if (exact != NULL)
         sbx_model_ref(exact);
+    router->lists->requests++;
     router->counts.in_flight++;
     find_session(router, request, event->session_hash);
 }
@@ -223,13 +266,13 @@ static void let_wait(sbx_router *router, sbx_request *request, const sbx_census 
 
 /* No worker can take it now: it waits, or is told why; then its slot is taken back without an end, since
  * nothing was promised yet. */
-static void wait_or_refuse(sbx_router *router, sbx_request *request, sbx_model *exact,
-                           const sbx_model_alias *alias)
+static void wait_or_refuse(sbx_router *router, sbx_request *request)
 {
     sbx_time_ns retry_after = -1;
     void *owner = request->owner;
-    sbx_census census = sbx_router_census(router, exact, alias, request);
+    sbx_census census = sbx_router_census(router, request);
     sbx_api_error error = sbx_router_error_of_census(router, &census, &retry_after);
+    error = sbx_router_helper_error(router, request, error);
     if (error == SBX_API_WORKER_OVERLOADED && sbx_router_wait(router, request)) {
         let_wait(router, request, &census);
         return;
@@ -237,8 +280,12 @@ static void wait_or_refuse(sbx_router *router, sbx_request *request, sbx_model *
     sbx_action *note = sbx_router_note(router, SBX_NOTE_CANDIDATES_FILTERED, NULL, NULL);
     note->owner = owner;
     fill_note(note, &census);
+    sbx_helper_role helper = sbx_request_helper(request);
+    bool has_fallback = sbx_router_has_fallback(router, request);
     sbx_router_release(router, request);
-    sbx_router_refuse(router, owner, error, retry_after);
+    sbx_action *refusal = sbx_router_refuse(router, owner, error, retry_after);
+    refusal->end.helper = helper;
+    refusal->end.has_fallback = has_fallback;
 }
 
 /* Rare: so much was due in this step that not all who wait were served yet. It gets in line behind them. */
@@ -250,18 +297,41 @@ static bool gives_way(sbx_router *router, sbx_request *request, sbx_worker *work
     return true;
 }
 
+/* Who would have got the request, had their breakers not refused it: endpoints before the one that did. */
+static void count_rejected(sbx_router *router, const sbx_request *request, const sbx_worker *chosen)
+{
+    sbx_resolver resolver;
+    sbx_resolver_init_for(&resolver, router, request);
+    for (sbx_model *model = sbx_resolver_next(&resolver);
+         model != NULL && sbx_model_is_hidden(sbx_model_view(model)); model = sbx_resolver_next(&resolver)) {
+        for (uint32_t i = 0; i < model->count; i++) {
+            uint32_t slot = sbx_model_candidate(&router->registry, model, i)->worker;
+            sbx_worker *worker = &router->registry.workers[slot];
+            if (worker == chosen)
+                return;
+            worker->rejected += sbx_worker_refusal(worker, router->now) == SBX_REFUSAL_BREAKER;
+        }
+    }
+}
+
 static void admit(sbx_router *router, const sbx_event_request_new *event)
 {
-    sbx_model *exact = sbx_registry_model(&router->registry, event->model);
-    const sbx_model_alias *alias = exact == NULL ? sbx_resolve_alias(&router->policy, event->model) : NULL;
+    const sbx_model_alias *alias =
+        sbx_resolve_helper(&router->registry, &router->policy, event->helper, event->model);
+    bool is_plain = alias == NULL && !sbx_model_is_hidden(event->model);
+    sbx_model *exact = is_plain ? sbx_registry_model(&router->registry, event->model) : NULL;
+    if (is_plain && exact == NULL)
+        alias = sbx_resolve_alias(&router->policy, event->model);
     sbx_request *request = take_slot(router);
     sbx_model *model = NULL;
     uint32_t eligible = 0;
 
     fill(router, request, event, exact, alias);
     sbx_worker *worker = sbx_router_choose(router, request, &model, &eligible);
+    if (sbx_request_helper(request) != SBX_HELPER_NONE)
+        count_rejected(router, request, worker);
     if (worker == NULL) {
-        wait_or_refuse(router, request, exact, alias);
+        wait_or_refuse(router, request);
         return;
     }
     sbx_router_push(router, SBX_ACTION_ADMITTED, request);

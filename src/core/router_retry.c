@@ -27,8 +27,11 @@ static void mark_tried(sbx_request *request, const sbx_class *row)
     request->tried[request->tried_count++] = request->attempt.worker->slot;
 }
 
+/* From one helper endpoint to the next, or to the fallback, is no retry: it costs none and waits for none. */
 static bool is_free(const sbx_request *request, const sbx_class *row)
 {
+    if (sbx_request_is_at_helper(request))
+        return true;
     return row->retry == SBX_CLASS_RETRY_FREE ||
            (row->retry == SBX_CLASS_RETRY_RESEND && !request->is_resent);
 }
@@ -43,7 +46,8 @@ static bool is_poison(const sbx_router *router, const sbx_request *request)
 static bool is_allowed(sbx_router *router, sbx_request *request, const sbx_class *row)
 {
     const sbx_retry_policy *policy = &router->policy.retry;
-    if (request->is_committed || row->retry == SBX_CLASS_RETRY_NO || !policy->enabled)
+    bool is_off = !policy->enabled && !sbx_request_is_at_helper(request);
+    if (request->is_committed || row->retry == SBX_CLASS_RETRY_NO || is_off)
         return false;
     if (request->attempt.number >= SBX_MAX_ATTEMPTS || router->now >= request->deadline_at)
         return false;
@@ -136,6 +140,39 @@ void sbx_router_after_failure(sbx_router *router, sbx_request *request, const sb
         wait_or_fail(router, request);
     else
         sbx_router_start(router, request, next, model, eligible);
+}
+
+/* ---- contexts ----------------------------------------------------------------------------------------- */
+
+bool sbx_request_is_too_long(const sbx_request *request, const sbx_model *model)
+{
+    for (uint32_t i = 0; i < request->too_long_count; i++) {
+        if (request->too_long[i] == model->slot)
+            return true;
+    }
+    return request->context_floor > 0 && model->context > 0 && model->context <= request->context_floor;
+}
+
+bool sbx_router_try_longer(sbx_router *router, sbx_request *request, uint64_t context)
+{
+    sbx_model *model = request->model;
+    uint32_t eligible = 0;
+    bool may_move = request->alias != NULL && request->alias->helper == SBX_HELPER_NONE;
+    if (context > 0)
+        model->context = context; /* learned */
+    if (!may_move || request->is_committed || request->too_long_count == SBX_TOO_LONG_MODELS ||
+        request->attempt.number >= SBX_MAX_ATTEMPTS || router->now >= request->deadline_at)
+        return false;
+    request->too_long[request->too_long_count++] = model->slot;
+    if (model->context > request->context_floor)
+        request->context_floor = model->context;
+    sbx_worker *next = sbx_router_choose(router, request, &model, &eligible);
+    if (next == NULL)
+        return false;
+    sbx_router_note(router, SBX_NOTE_ATTEMPT_SUCCEEDED, request, request->attempt.worker)->note.outcome =
+        SBX_OUTCOME_CLIENT_ERROR;
+    sbx_router_start(router, request, next, model, eligible);
+    return true;
 }
 
 void sbx_router_retry_now(sbx_router *router, sbx_request *request)

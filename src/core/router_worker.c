@@ -227,10 +227,22 @@ static void use_breaker_policy(sbx_router *router, sbx_worker *worker, const sbx
     worker->breaker.policy = own != NULL ? &worker->own_policy : &router->policy.breaker;
 }
 
+/* The last word counts: a list's, or what was said when a prompt did not fit. */
+static void take_contexts(sbx_router *router, const sbx_worker_seen *seen)
+{
+    for (size_t i = 0; seen->contexts != NULL && i < seen->model_count; i++) {
+        sbx_model *model = sbx_registry_model(&router->registry, seen->models[i]);
+        if (model != NULL && seen->contexts[i] > 0)
+            model->context = seen->contexts[i];
+    }
+}
+
 static void copy_facts(sbx_router *router, sbx_worker *worker, const sbx_worker_seen *seen)
 {
     worker->kind = seen->kind;
     worker->peer = seen->peer;
+    worker->is_helper = seen->is_helper;
+    worker->attempt_ns = seen->attempt_ns;
     worker->engine = seen->engine;
     worker->says_draining = seen->draining;
     worker->is_gone = false;
@@ -240,6 +252,7 @@ static void copy_facts(sbx_router *router, sbx_worker *worker, const sbx_worker_
     sbx_registry_set_capacity(&router->registry, worker, seen->capacity, seen->weight);
     bool lost_models =
         sbx_registry_claim(&router->registry, worker, seen->models, seen->model_count, router->now);
+    take_contexts(router, seen);
     if (lost_models || seen->draining || seen->engine == SBX_ENGINE_DOWN)
         sbx_router_got_worse(router);
 }
@@ -320,12 +333,13 @@ void sbx_router_on_gone(sbx_router *router, sbx_worker_ref ref)
     sbx_router_arm_worker(router, worker);
 }
 
-void sbx_router_on_health(sbx_router *router, sbx_worker_ref ref, bool good)
+void sbx_router_on_health(sbx_router *router, sbx_worker_ref ref, bool good, bool changes_nothing_yet)
 {
     sbx_worker *worker = sbx_registry_worker(&router->registry, ref);
     if (worker == NULL)
         return;
-    worker->is_unhealthy = !good;
+    if (!changes_nothing_yet)
+        worker->is_unhealthy = !good;
     sbx_breaker_change change = sbx_breaker_health(&worker->breaker, good, router->now);
     sbx_router_breaker_changed(router, NULL, worker, change);
     sbx_registry_refresh(&router->registry, worker, router->now);

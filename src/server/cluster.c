@@ -86,8 +86,12 @@ void sbx_page_workers(sbx_server *server, sbx_http_request *request, sbx_view re
     const sbx_registry *registry = sbx_router_registry(sbx_shell_router(server->shell));
     cJSON *object = cJSON_CreateObject();
     cJSON *workers = cJSON_AddArrayToObject(object, "workers");
-    for (size_t i = 0; i < sbx_registry_count(registry); i++)
-        cJSON_AddItemToArray(workers, worker_object(server, sbx_registry_at(registry, i)));
+    for (size_t i = 0; i < sbx_registry_count(registry); i++) {
+        const sbx_worker *worker = sbx_registry_at(registry, i);
+        if (!sbx_worker_describe(worker, sbx_shell_now(server->shell))
+                 .is_helper) /* /admin/helpers has them */
+            cJSON_AddItemToArray(workers, worker_object(server, worker));
+    }
     sbx_reply_json(server, request, 200, object);
 }
 
@@ -121,10 +125,13 @@ static void add_requests(cJSON *object, const sbx_router_counts *counts)
 static void add_worker_counts(cJSON *object, const sbx_server *server)
 {
     const sbx_registry *registry = sbx_router_registry(sbx_shell_router(server->shell));
-    size_t total = sbx_registry_count(registry), online = 0, eligible = 0, in_flight = 0;
-    for (size_t i = 0; i < total; i++) {
+    size_t total = 0, online = 0, eligible = 0, in_flight = 0;
+    for (size_t i = 0; i < sbx_registry_count(registry); i++) {
         sbx_worker_info info =
             sbx_worker_describe(sbx_registry_at(registry, i), sbx_shell_now(server->shell));
+        if (info.is_helper)
+            continue;
+        total++;
         online += info.online ? 1 : 0;
         eligible += info.eligible ? 1 : 0;
         in_flight += info.in_flight;

@@ -161,13 +161,18 @@ void sbx_page_readyz(sbx_server *server, sbx_http_request *request, sbx_view res
     reply_status(server, request, is_draining ? 503 : 200, is_draining ? "draining" : "ok");
 }
 
+static bool is_eligible(sbx_worker_info info)
+{
+    return info.eligible && !info.is_helper;
+}
+
 static size_t eligible_workers(const sbx_server *server)
 {
     const sbx_registry *registry = sbx_router_registry(sbx_shell_router(server->shell));
     sbx_time_ns now = sbx_shell_now(server->shell);
     size_t count = 0;
     for (size_t i = 0; i < sbx_registry_count(registry); i++)
-        count += sbx_worker_describe(sbx_registry_at(registry, i), now).eligible ? 1 : 0;
+        count += is_eligible(sbx_worker_describe(sbx_registry_at(registry, i), now)) ? 1 : 0;
     return count;
 }
 

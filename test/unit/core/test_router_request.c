@@ -302,7 +302,7 @@ static void a_retry_falls_through_the_preference_list_too(void **state)
     assert_string_equal(rig_started_at(&r), "small");
 }
 
-static void a_new_policy_leaves_running_requests_the_model_they_have(void **state)
+static void a_new_policy_leaves_running_requests_the_list_they_came_by(void **state)
 {
     (void)state;
     rig_worker_of(&r, "b1", "big", 4);
@@ -314,6 +314,8 @@ static void a_new_policy_leaves_running_requests_the_model_they_have(void **stat
     assert_int_equal(sbx_router_set_policy(r.router, &policy), SBX_OK);
     rig_ended(&r, attempt, SBX_OUTCOME_REFUSED);
     assert_string_equal(rig_started_at(&r), "b2");
+    rig_ended(&r, rig_started(&r), SBX_OUTCOME_REFUSED);
+    assert_string_equal(rig_started_at(&r), "small");
     ask_for("fast");
     refused(SBX_API_MODEL_NOT_FOUND, 404, SBX_END_CLIENT_ERROR);
 }
@@ -355,7 +357,7 @@ int main(void)
         ALIASED(a_cycle_of_names_ends_as_not_found),
         ALIASED(an_exact_id_goes_before_an_alias_of_the_same_name),
         ALIASED(a_retry_falls_through_the_preference_list_too),
-        ALIASED(a_new_policy_leaves_running_requests_the_model_they_have),
+        ALIASED(a_new_policy_leaves_running_requests_the_list_they_came_by),
         ALIASED(all_preferences_exhausted_the_error_looks_at_all_of_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
