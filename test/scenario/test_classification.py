@@ -362,27 +362,27 @@ def test_without_a_word_on_it_a_busy_worker_rests_a_second_and_longer_each_time(
 
 
 def test_no_descriptors_is_our_own_fault_and_not_the_worker_s():
-    with TestCluster(workers=1, kind="http", config=knobs(), wrap=["prlimit", "--nofile=64:64"]) as cluster:
-        until(lambda: cluster.worker(0).state()["online"], 5, "ready")
+    body = b'{"model":"sim","messages":[{"role":"user","content":"x"}],"max_tokens":1}'
+    request_ = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                % len(body) + body)
+    with TestCluster(workers=1, kind="http", config=knobs(timeoutMs=20000), wrap=["prlimit", "--nofile=64:64"]) as cluster:
+        cluster.worker(0).fault("hang_before_head", count=6)
         with contextlib.ExitStack() as stack:
-            asking = stack.enter_context(socket.create_connection(("127.0.0.1", cluster.port), 5))
+            def connect():
+                return stack.enter_context(socket.create_connection(("127.0.0.1", cluster.port), 5))
+            asking = connect()
             asking.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b" 200 " in asking.recv(4096)
-            # Every pooled connection to the engine is in use, then every other descriptor.
-            holders = [threading.Thread(target=ask, args=(cluster,), kwargs={"max_tokens": 150}) for _ in range(2)]
-            for holder in holders:
-                holder.start()
-            until(lambda: cluster.in_flight() == 2, 5, "both run")
+            # Every connection to the engine is in use, then every other descriptor.
+            for _ in range(6):
+                connect().sendall(request_)
+            until(lambda: attempts(cluster) == [6], 5, "all hang")
             for _ in range(64):
-                stack.enter_context(socket.create_connection(("127.0.0.1", cluster.port), 5))
-            body = b'{"model":"sim","messages":[{"role":"user","content":"x"}],"max_tokens":1}'
-            asking.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-                           % len(body) + body)
-            asking.settimeout(5)
+                connect()
+            asking.sendall(request_)
             received = asking.recv(65536)
-        for holder in holders:
-            holder.join(10)
         assert received.startswith(b"HTTP/1.1 503 ") and b"INTERNAL_ERROR" in received, received
+        cluster.until_quiet()
         assert cluster.worker(0).state()["failures"] == 0
         assert ask(cluster).ok
 
