@@ -66,6 +66,14 @@ size_t sbx_view_find(sbx_view v, uint8_t byte, size_t from)
     return hit == NULL ? SIZE_MAX : (size_t)(hit - v.data);
 }
 
+size_t sbx_view_total(const sbx_view *views, size_t count)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += views[i].len;
+    return total;
+}
+
 sbx_err sbx_view_to_u64(sbx_view v, uint64_t max, uint64_t *ret_value)
 {
     if (v.len == 0)

@@ -87,6 +87,9 @@ sbx_view sbx_view_trim(sbx_view v);
 /* Index of the first such byte at or after `from`; SIZE_MAX when there is none. */
 size_t sbx_view_find(sbx_view v, uint8_t byte, size_t from);
 
+/* Bytes in all the views together. */
+size_t sbx_view_total(const sbx_view *views, size_t count);
+
 /* Digits only, no sign, no spaces. SBX_E_PARSE (empty, other bytes), SBX_E_RANGE (above max). */
 sbx_err sbx_view_to_u64(sbx_view v, uint64_t max, uint64_t *ret_value);
 

@@ -73,14 +73,6 @@ static sbx_err send(sbx_http_conn *conn, sbx_view before, const sbx_view *pieces
     return err;
 }
 
-static size_t total_of(const sbx_view *pieces, size_t count)
-{
-    size_t total = 0;
-    for (size_t i = 0; i < count; i++)
-        total += pieces[i].len;
-    return total;
-}
-
 /* Starts conn->out: status line, the caller's headers, connection. The caller adds framing and the empty
  * line. */
 static void begin_head(sbx_http_conn *conn, unsigned status, const sbx_http_header *headers, size_t count)
@@ -111,7 +103,7 @@ sbx_err sbx_http_respond(sbx_http_request *request, unsigned status, const sbx_h
     assert(conn->phase == SBX_HTTP_WORK && !request->is_started);
     begin_head(conn, status, headers, header_count);
     if (status != 204)
-        sbx_http_emit_number(&conn->out, "content-length", total_of(pieces, piece_count));
+        sbx_http_emit_number(&conn->out, "content-length", sbx_view_total(pieces, piece_count));
     sbx_buf_append(&conn->out, "\r\n", 2);
     if (!request->sends_body)
         piece_count = 0;
@@ -143,7 +135,7 @@ static sbx_err send_chunk(sbx_http_conn *conn, sbx_view before, const sbx_view *
                           bool is_last)
 {
     char text[32];
-    size_t total = total_of(pieces, count);
+    size_t total = sbx_view_total(pieces, count);
     if (!conn->request.is_chunked)
         return send(conn, before, pieces, count, (sbx_view){0});
     if (total == 0)
@@ -198,7 +190,7 @@ sbx_err sbx_http_write(sbx_http_request *request, const sbx_view *pieces, size_t
     if (is_leaving(request) || !request->sends_body)
         return SBX_OK;
     assert(conn->phase == SBX_HTTP_WORK && request->is_started);
-    if (total_of(pieces, piece_count) >= DIRECT_BYTES) {
+    if (sbx_view_total(pieces, piece_count) >= DIRECT_BYTES) {
         err = send_collected(conn, /* is_last= */ false);
         if (err == SBX_OK)
             err = send_chunk(conn, (sbx_view){0}, pieces, piece_count, /* is_last= */ false);

@@ -118,17 +118,9 @@ static sbx_err append_rest(sbx_buf *buf, const sbx_view *pieces, size_t count, s
     return SBX_OK;
 }
 
-static size_t total_of(const sbx_view *pieces, size_t count)
-{
-    size_t total = 0;
-    for (size_t i = 0; i < count; i++)
-        total += pieces[i].len;
-    return total;
-}
-
 sbx_err sbx_stream_write_raw(sbx_stream *stream, const sbx_view *pieces, size_t count)
 {
-    size_t total = total_of(pieces, count);
+    size_t total = sbx_view_total(pieces, count);
     if (stream->is_broken || total == 0)
         return SBX_OK;
     size_t taken = stream->is_writing ? 0 : try_pieces(stream, pieces, count);
@@ -213,7 +205,7 @@ sbx_err sbx_stream_write_kept(sbx_stream *stream, const sbx_view *pieces, size_t
         return write_encrypted(stream, pieces, count);
     if (stream->is_broken)
         return SBX_OK;
-    size_t total = total_of(pieces, count);
+    size_t total = sbx_view_total(pieces, count);
     size_t taken = try_pieces(stream, pieces, count);
     stream->submitted += total;
     if (stream->is_broken || taken == total)

@@ -145,9 +145,7 @@ static sbx_fake_record *record_of(const fake_call *call)
 
 static sbx_err join(sbx_arena *arena, const sbx_view *pieces, size_t count, sbx_view *ret_whole)
 {
-    size_t total = 0;
-    for (size_t i = 0; i < count; i++)
-        total += pieces[i].len;
+    size_t total = sbx_view_total(pieces, count);
     uint8_t *whole = sbx_arena_alloc(arena, total);
     if (whole == NULL)
         return SBX_E_NOMEM;
