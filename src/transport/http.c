@@ -1,9 +1,8 @@
 /* Transport kind http: builds the upstream request and passes on what net's HTTP client reports. The client's
- * own headers never come here: what an engine gets is exactly the list in start(). */
+ * own headers never come here: what an engine gets is exactly the list of net/http_engine.h. */
 #include "transport/http.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +10,7 @@
 #include "base/list.h"
 #include "base/url.h"
 #include "net/http_client.h"
+#include "net/http_engine.h"
 
 typedef struct http_peer {
     sbx_peer super;
@@ -33,20 +33,10 @@ typedef struct http_call {
 } http_call;
 
 enum {
-    PATH_SIZE = 256,
-    HEADERS_MAX = 8
+    PATH_SIZE = 256
 };
 
 static const sbx_transport_kind http_kind;
-
-static char *bearer_of(const char *api_key)
-{
-    size_t size = strlen("Bearer ") + strlen(api_key) + 1;
-    char *text = malloc(size);
-    if (text != NULL)
-        snprintf(text, size, "Bearer %s", api_key);
-    return text;
-}
 
 sbx_err sbx_http_peer_new(sbx_loop *loop, const sbx_http_peer_options *options, sbx_peer **ret_peer)
 {
@@ -63,7 +53,7 @@ sbx_err sbx_http_peer_new(sbx_loop *loop, const sbx_http_peer_options *options, 
     if (peer->path_prefix == NULL)
         goto failed;
     if (options->api_key != NULL) {
-        peer->authorization = bearer_of(options->api_key);
+        peer->authorization = sbx_http_engine_bearer(options->api_key);
         if (peer->authorization == NULL)
             goto failed;
     }
@@ -97,15 +87,6 @@ static void on_sent(void *user)
     call->events->on_accepted(call->user);
 }
 
-static sbx_time_ns retry_after_of(const sbx_http_head *head)
-{
-    uint64_t seconds = 0;
-    sbx_view value = sbx_http_head_get(head, "retry-after");
-    if (value.data == NULL || sbx_view_to_u64(value, 24 * 3600, &seconds) != SBX_OK)
-        return -1; /* the HTTP-date form says nothing on a machine whose clock we do not trust */
-    return SBX_SEC((sbx_time_ns)seconds);
-}
-
 static void on_head(void *user, const sbx_http_head *head)
 {
     http_call *call = user;
@@ -113,7 +94,7 @@ static void on_head(void *user, const sbx_http_head *head)
         .status = head->status,
         .content_type = sbx_http_head_get(head, "content-type"),
         .content_encoding = sbx_http_head_get(head, "content-encoding"),
-        .retry_after_ns = retry_after_of(head),
+        .retry_after_ns = sbx_http_engine_retry_after(head),
     };
     call->events->on_head(call->user, &answer);
 }
@@ -156,25 +137,6 @@ static const sbx_http_call_events call_events = {
 
 /* ---- what goes out ---- */
 
-static size_t headers_of(const http_peer *peer, const sbx_transport_request *request,
-                         sbx_http_header *headers)
-{
-    size_t count = 0;
-    headers[count++] = (sbx_http_header){SBX_VIEW("content-type"), SBX_VIEW("application/json")};
-    headers[count++] =
-        (sbx_http_header){SBX_VIEW("accept"),
-                          request->streaming ? SBX_VIEW("text/event-stream") : SBX_VIEW("application/json")};
-    headers[count++] = (sbx_http_header){SBX_VIEW("accept-encoding"), SBX_VIEW("identity")};
-    headers[count++] = (sbx_http_header){SBX_VIEW("via"), SBX_VIEW("1.1 signalbox")};
-    headers[count++] = (sbx_http_header){SBX_VIEW("x-request-id"), request->request_id};
-    if (request->traceparent.len > 0)
-        headers[count++] = (sbx_http_header){SBX_VIEW("traceparent"), request->traceparent};
-    if (peer->authorization != NULL)
-        headers[count++] = (sbx_http_header){SBX_VIEW("authorization"), sbx_view_cstr(peer->authorization)};
-    assert(count <= HEADERS_MAX);
-    return count;
-}
-
 /* Valid until the next call. */
 static sbx_err target_of(http_peer *peer, const char *path, sbx_view *ret_target)
 {
@@ -199,12 +161,19 @@ static sbx_err start(sbx_peer *super, const sbx_transport_request *request,
     if (call == NULL)
         return SBX_E_NOMEM;
     *call = (http_call){.super.kind = &http_kind, .peer = peer, .events = events, .user = user};
-    sbx_http_header headers[HEADERS_MAX];
+    sbx_http_header headers[SBX_HTTP_ENGINE_HEADERS];
+    sbx_http_engine_request head = {
+        .has_body = true,
+        .streaming = request->streaming,
+        .request_id = request->request_id,
+        .traceparent = request->traceparent,
+        .authorization = peer->authorization,
+    };
     sbx_http_call_params params = {
         .method = "POST",
         .target = target,
         .headers = headers,
-        .header_count = headers_of(peer, request, headers),
+        .header_count = sbx_http_engine_headers(&head, headers),
         .body = request->body,
         .body_count = request->body_count,
     };
@@ -327,13 +296,13 @@ sbx_err sbx_http_peer_get(sbx_peer *peer, const char *path, sbx_time_ns timeout_
         return SBX_E_NOMEM;
     *probe = (http_probe){.peer = http, .done = done, .user = user, .max_body = max_body};
     sbx_timer_init(&probe->limit, http->loop, on_probe_limit, probe);
-    sbx_http_header headers[HEADERS_MAX];
-    size_t count = headers_of(http, &(sbx_transport_request){.request_id = SBX_VIEW("health")}, headers);
+    sbx_http_header headers[SBX_HTTP_ENGINE_HEADERS];
+    sbx_http_engine_request head = {.request_id = SBX_VIEW("health"), .authorization = http->authorization};
     sbx_http_call_params params = {
         .method = "GET",
         .target = target,
-        .headers = headers + 1, /* a GET has no content-type */
-        .header_count = count - 1,
+        .headers = headers,
+        .header_count = sbx_http_engine_headers(&head, headers),
     };
     err = sbx_http_call_start(http->upstream, &params, &probe_events, probe, &probe->call);
     if (err != SBX_OK) {

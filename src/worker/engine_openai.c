@@ -1,20 +1,18 @@
 /* Engine kind openai: any OpenAI-compatible server, over HTTP. What it gets is exactly the headers of
- * headers_of(). */
+ * net/http_engine.h. */
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "codec/openai_response.h"
 #include "net/http_client.h"
+#include "net/http_engine.h"
 #include "worker/engine.h"
 
 enum {
     PATH_SIZE = 256,
-    HEADERS_MAX = 8,
-    PROBE_BODY_MAX = 1024 * 1024,
-    RETRY_AFTER_MAX_S = 24 * 3600
+    PROBE_BODY_MAX = 1024 * 1024
 };
 #define PROBE_TIMEOUT   SBX_SEC(2)
 #define CONNECT_TIMEOUT SBX_SEC(2)
@@ -56,15 +54,6 @@ static void on_sent(void *user)
     (void)user;
 }
 
-static sbx_time_ns retry_after_of(const sbx_http_head *head)
-{
-    uint64_t seconds = 0;
-    sbx_view value = sbx_http_head_get(head, "retry-after");
-    if (value.data == NULL || sbx_view_to_u64(value, RETRY_AFTER_MAX_S, &seconds) != SBX_OK)
-        return -1; /* the HTTP-date form says nothing on a machine whose clock we do not trust */
-    return SBX_SEC((sbx_time_ns)seconds);
-}
-
 static void on_head(void *user, const sbx_http_head *head)
 {
     openai_call *call = user;
@@ -72,7 +61,7 @@ static void on_head(void *user, const sbx_http_head *head)
         .status = head->status,
         .content_type = sbx_http_head_get(head, "content-type"),
         .content_encoding = sbx_http_head_get(head, "content-encoding"),
-        .retry_after_ns = retry_after_of(head),
+        .retry_after_ns = sbx_http_engine_retry_after(head),
     };
     call->events->on_head(call->user, &said);
 }
@@ -108,31 +97,6 @@ static const sbx_http_call_events call_events = {
 
 /* ---- what goes out ---- */
 
-static sbx_http_header header(const char *name, sbx_view value)
-{
-    return (sbx_http_header){sbx_view_cstr(name), value};
-}
-
-static size_t headers_of(const openai_engine *engine, const sbx_engine_request *request,
-                         sbx_http_header *ret_headers)
-{
-    size_t count = 0;
-    if (request->body.len > 0)
-        ret_headers[count++] = header("content-type", SBX_VIEW("application/json"));
-    ret_headers[count++] =
-        header("accept", request->streaming ? SBX_VIEW("text/event-stream") : SBX_VIEW("application/json"));
-    ret_headers[count++] = header("accept-encoding", SBX_VIEW("identity"));
-    ret_headers[count++] = header("via", SBX_VIEW("1.1 signalbox"));
-    if (request->request_id.len > 0)
-        ret_headers[count++] = header("x-request-id", request->request_id);
-    if (request->traceparent.len > 0)
-        ret_headers[count++] = header("traceparent", request->traceparent);
-    if (engine->authorization != NULL)
-        ret_headers[count++] = header("authorization", sbx_view_cstr(engine->authorization));
-    assert(count <= HEADERS_MAX);
-    return count;
-}
-
 /* A path comes from the bus: nothing that could end the request line may be in it. */
 static bool is_path(sbx_view path)
 {
@@ -162,12 +126,19 @@ static sbx_err send(openai_engine *engine, const char *method, const sbx_engine_
     sbx_err err = target_of(engine, request->path, &target);
     if (err != SBX_OK)
         return err;
-    sbx_http_header headers[HEADERS_MAX];
+    sbx_http_header headers[SBX_HTTP_ENGINE_HEADERS];
+    sbx_http_engine_request head = {
+        .has_body = request->body.len > 0,
+        .streaming = request->streaming,
+        .request_id = request->request_id,
+        .traceparent = request->traceparent,
+        .authorization = engine->authorization,
+    };
     sbx_http_call_params params = {
         .method = method,
         .target = target,
         .headers = headers,
-        .header_count = headers_of(engine, request, headers),
+        .header_count = sbx_http_engine_headers(&head, headers),
         .body = &request->body,
         .body_count = request->body.len > 0 ? 1 : 0,
     };
@@ -306,15 +277,6 @@ static void free_engine(sbx_engine *super)
     free(engine);
 }
 
-static char *bearer_of(const char *api_key)
-{
-    size_t size = strlen("Bearer ") + strlen(api_key) + 1;
-    char *text = malloc(size);
-    if (text != NULL)
-        snprintf(text, size, "Bearer %s", api_key);
-    return text;
-}
-
 static sbx_err copy_config(openai_engine *engine, const sbx_config_engine *config)
 {
     engine->prefix = strdup(config->url.prefix == NULL ? "" : config->url.prefix);
@@ -322,7 +284,7 @@ static sbx_err copy_config(openai_engine *engine, const sbx_config_engine *confi
         return SBX_E_NOMEM;
     if (config->api_key == NULL)
         return SBX_OK;
-    engine->authorization = bearer_of(config->api_key);
+    engine->authorization = sbx_http_engine_bearer(config->api_key);
     return engine->authorization == NULL ? SBX_E_NOMEM : SBX_OK;
 }
 
