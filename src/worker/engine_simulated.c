@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "worker/engine.h"
 #include "worker/sim_engine.h"
+#include "worker/sim_pace.h"
 
 typedef struct simulated_engine {
     sbx_engine super;
@@ -19,19 +20,16 @@ typedef struct simulated_engine {
 typedef struct simulated_call {
     sbx_engine_call super;
     simulated_engine *engine;
-    sbx_sim_run *run;
+    sbx_sim_pace pace; /* its run is NULL inside on_whole */
     const sbx_engine_events *events;
     void *user;
-    sbx_timer timer;
-    sbx_task task;
 } simulated_call;
 
 static const sbx_engine_kind simulated_kind;
 
 static void free_call(simulated_call *call)
 {
-    sbx_timer_stop(&call->timer);
-    sbx_loop_undefer(call->engine->loop, &call->task);
+    sbx_sim_pace_stop(&call->pace);
     free(call);
 }
 
@@ -66,7 +64,7 @@ static void on_end(void *user)
 static void on_whole(void *user, const sbx_sim_head *head, sbx_view body)
 {
     simulated_call *call = user;
-    call->run = NULL;
+    call->pace.run = NULL;
     on_head(call, head);
     if (call->events != NULL && body.len > 0)
         on_data(call, body);
@@ -90,11 +88,7 @@ static void on_break(void *user, sbx_sim_effect effect)
 
 static void arm(void *user, sbx_time_ns at)
 {
-    simulated_call *call = user;
-    if (at > sbx_loop_now(call->engine->loop))
-        sbx_timer_start(&call->timer, at);
-    else
-        sbx_loop_defer(call->engine->loop, &call->task);
+    sbx_sim_pace_arm(&((simulated_call *)user)->pace, at);
 }
 
 static const sbx_sim_sink sink = {
@@ -106,19 +100,6 @@ static const sbx_sim_sink sink = {
     .arm = arm,
 };
 
-static void on_due(void *user)
-{
-    simulated_call *call = user;
-    sbx_timer_stop(&call->timer);
-    sbx_sim_run_step(call->run, sbx_loop_now(call->engine->loop));
-}
-
-static void on_timer(sbx_timer *timer, void *user)
-{
-    (void)timer;
-    on_due(user);
-}
-
 /* ---- calls ---- */
 
 static sbx_err start(sbx_engine *super, const sbx_engine_request *request, const sbx_engine_events *events,
@@ -129,10 +110,9 @@ static sbx_err start(sbx_engine *super, const sbx_engine_request *request, const
     if (call == NULL)
         return SBX_E_NOMEM;
     *call = (simulated_call){.super.kind = &simulated_kind, .engine = engine, .events = events, .user = user};
-    call->task = (sbx_task){.fn = on_due, .user = call};
-    sbx_timer_init(&call->timer, engine->loop, on_timer, call);
+    sbx_sim_pace_init(&call->pace, engine->loop);
     sbx_err err = sbx_sim_engine_start(engine->sim, request->path, request->body, &sink, call,
-                                       sbx_loop_now(engine->loop), &call->run);
+                                       sbx_loop_now(engine->loop), &call->pace.run);
     if (err != SBX_OK) {
         free_call(call);
         return err;
@@ -144,26 +124,26 @@ static sbx_err start(sbx_engine *super, const sbx_engine_request *request, const
 static void cancel(sbx_engine_call *super)
 {
     simulated_call *call = (simulated_call *)super;
-    if (call->run == NULL) { /* inside on_whole, which frees it */
+    if (call->pace.run == NULL) { /* inside on_whole, which frees it */
         call->events = NULL;
         return;
     }
-    sbx_sim_run_cancel(call->run);
+    sbx_sim_run_cancel(call->pace.run);
     free_call(call);
 }
 
 static void pause_call(sbx_engine_call *super)
 {
     simulated_call *call = (simulated_call *)super;
-    if (call->run != NULL)
-        sbx_sim_run_pause(call->run);
+    if (call->pace.run != NULL)
+        sbx_sim_run_pause(call->pace.run);
 }
 
 static void resume_call(sbx_engine_call *super)
 {
     simulated_call *call = (simulated_call *)super;
-    if (call->run != NULL)
-        sbx_sim_run_resume(call->run);
+    if (call->pace.run != NULL)
+        sbx_sim_run_resume(call->pace.run);
 }
 
 /* ---- the engine ---- */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "worker/sim_answer.h"
+#include "worker/sim_pace.h"
 #include "worker/sim_request.h"
 #include "worker/sim_server_priv.h"
 
@@ -20,12 +21,10 @@ enum {
 typedef struct exchange {
     sbx_sim_server *server;
     sbx_http_request *request; /* NULL: over */
-    sbx_sim_run *run;          /* NULL: over */
+    sbx_sim_pace pace;
     uint64_t log_id;
     sbx_time_ns began_at;
     unsigned status; /* sent; 0: none yet */
-    sbx_timer timer;
-    sbx_task task;
 } exchange;
 
 /* ---- plain answers ---- */
@@ -75,7 +74,7 @@ static size_t headers_of(const sbx_sim_head *head, sbx_http_header ret_headers[M
 static void close_exchange(exchange *x, bool is_finished, bool is_aborted)
 {
     sbx_sim_server *server = x->server;
-    sbx_sim_run_stats stats = sbx_sim_run_stats_of(x->run);
+    sbx_sim_run_stats stats = sbx_sim_run_stats_of(x->pace.run);
     sbx_sim_log_end end = {.status = x->status,
                            .body_bytes = stats.body_bytes,
                            .tokens = stats.tokens,
@@ -83,15 +82,14 @@ static void close_exchange(exchange *x, bool is_finished, bool is_aborted)
                            .is_aborted = is_aborted,
                            .is_finished = is_finished};
     sbx_sim_log_finish(server->log, x->log_id, &end, sbx_loop_now(server->loop));
-    sbx_timer_stop(&x->timer);
-    sbx_loop_undefer(server->loop, &x->task);
+    sbx_sim_pace_stop(&x->pace);
     free(x);
 }
 
 /* The peer is gone, or a write failed (which ends the request without on_gone). */
 static void give_up(exchange *x)
 {
-    sbx_sim_run *run = x->run;
+    sbx_sim_run *run = x->pace.run;
     close_exchange(x, /* is_finished= */ false, /* is_aborted= */ true);
     sbx_sim_run_cancel(run);
 }
@@ -127,7 +125,7 @@ static void on_data(void *user, sbx_view bytes)
         return;
     }
     if (sbx_http_is_full(x->request))
-        sbx_sim_run_pause(x->run);
+        sbx_sim_run_pause(x->pace.run);
 }
 
 static void on_end(void *user)
@@ -167,11 +165,7 @@ static void on_break(void *user, sbx_sim_effect effect)
 
 static void arm(void *user, sbx_time_ns at)
 {
-    exchange *x = user;
-    if (at > sbx_loop_now(x->server->loop))
-        sbx_timer_start(&x->timer, at);
-    else
-        sbx_loop_defer(x->server->loop, &x->task);
+    sbx_sim_pace_arm(&((exchange *)user)->pace, at);
 }
 
 static const sbx_sim_sink sink = {
@@ -183,19 +177,6 @@ static const sbx_sim_sink sink = {
     .arm = arm,
 };
 
-static void on_due(void *user)
-{
-    exchange *x = user;
-    sbx_timer_stop(&x->timer);
-    sbx_sim_run_step(x->run, sbx_loop_now(x->server->loop));
-}
-
-static void on_timer(sbx_timer *timer, void *user)
-{
-    (void)timer;
-    on_due(user);
-}
-
 static void start_exchange(sbx_sim_server *server, sbx_http_request *request, uint64_t log_id)
 {
     sbx_time_ns now = sbx_loop_now(server->loop);
@@ -205,10 +186,9 @@ static void start_exchange(sbx_sim_server *server, sbx_http_request *request, ui
         return;
     }
     *x = (exchange){.server = server, .request = request, .log_id = log_id, .began_at = now};
-    x->task = (sbx_task){.fn = on_due, .user = x};
-    sbx_timer_init(&x->timer, server->loop, on_timer, x);
+    sbx_sim_pace_init(&x->pace, server->loop);
     sbx_err err = sbx_sim_engine_start(server->engine, sbx_http_request_head(request)->path,
-                                       sbx_http_request_body(request), &sink, x, now, &x->run);
+                                       sbx_http_request_body(request), &sink, x, now, &x->pace.run);
     if (err != SBX_OK) {
         free(x);
         sbx_sim_server_refuse(server, request, 500, "out of memory");
@@ -360,7 +340,7 @@ static void on_drained(void *user, sbx_http_request *request)
     (void)user;
     exchange *x = sbx_http_request_user(request);
     if (x != NULL)
-        sbx_sim_run_resume(x->run);
+        sbx_sim_run_resume(x->pace.run);
 }
 
 static sbx_view error_body(void *user, unsigned status, const char *message)
