@@ -14,7 +14,7 @@ def cluster_of(strategy, workers=3, kind="http", engine=SWIFT, breaker_keys=NO_T
                        config=merged(merged(knobs(circuitBreaker=breaker_keys, timeoutMs=8000, streamingTimeoutMs=8000), balancing), config))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", ["round_robin", "least_loaded"])
 def test_equal_workers_get_equal_shares(strategy):
     with cluster_of(strategy, engine={"ttft_ms": 10, "tps": 0, "capacity": 0}) as cluster:
         assert all(answer.ok for answer in at_once(cluster, 150, width=12, way=WAYS))
