@@ -64,6 +64,7 @@ sbx_policy sbx_policy_default(void)
         .ack_ns = SBX_MS(250),
         .offline_ns = SBX_SEC(5),
         .slow_start_ns = SBX_SEC(30),
+        .quiet_ns = SBX_SEC(5),
         .strategy = SBX_STRATEGY_SMART,
         .sessions = {.enabled = true, .ttl_ns = SBX_SEC(1800), .max_sessions = 100000, .load_bound_pct = 150},
         .queue = {.max_length = 1000, .max_bytes = UINT64_C(256) << 20, .max_wait_ns = SBX_SEC(30)},

@@ -104,6 +104,7 @@ typedef struct sbx_policy {
     sbx_time_ns ack_ns;     /* nats: the same, plus 1 ms per 4 KiB of body */
     sbx_time_ns offline_ns; /* a nats worker silent this long is offline */
     sbx_time_ns slow_start_ns;
+    sbx_time_ns quiet_ns; /* a half_open worker to which nobody came for so long is asked by ourselves */
     sbx_strategy strategy;
     sbx_session_policy sessions;
     sbx_queue_policy queue;

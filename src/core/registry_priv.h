@@ -125,6 +125,11 @@ struct sbx_worker {
     sbx_list running; /* its attempts, oldest first */
     sbx_list_node pending_node;
     sbx_list_node roomy_node; /* it may have room for one that waits */
+    sbx_time_ns traffic_at;   /* when its last attempt or probe ended */
+    bool is_probed;           /* by a run of our own, see router_probe.c */
+    uint32_t probe_number;
+    sbx_breaker_permit probe_permit;
+    sbx_time_ns probe_by;
     bool note_offline;
     bool lost_without_blame;
     sbx_wheel_entry timer;

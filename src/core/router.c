@@ -247,6 +247,10 @@ static void dispatch(sbx_router *router, const sbx_event *event)
     case SBX_EVENT_WORKER_ADMIN:
         sbx_router_on_admin(router, event->admin.worker, event->admin.command);
         return;
+    case SBX_EVENT_PROBE_ENDED:
+        sbx_router_on_probe_ended(router, event->probe_ended.probe, event->probe_ended.outcome,
+                                  event->probe_ended.retry_after_ns);
+        return;
     case SBX_EVENT_BUS_DOWN:
         sbx_router_on_bus_down(router);
         return;

@@ -37,6 +37,7 @@ typedef enum sbx_event_kind {
     SBX_EVENT_WORKER_GONE,      /* .worker: deregistered, no responder to a ping, removed by reload */
     SBX_EVENT_WORKER_HEALTH,    /* .health: an http worker's health check ended */
     SBX_EVENT_WORKER_ADMIN,     /* .admin */
+    SBX_EVENT_PROBE_ENDED,      /* .probe_ended: exactly once per PROBE unless the router cancelled it */
     SBX_EVENT_BUS_DOWN,         /* every nats worker is offline until its next heartbeat; what runs goes on
                                    for offline_ns, since workers replay when the bus is soon back */
     SBX_EVENT_DRAIN             /* no new request is admitted from now on */
@@ -101,6 +102,11 @@ typedef struct sbx_event {
             sbx_worker_ref worker;
             sbx_worker_command command;
         } admin;
+        struct {
+            sbx_probe_ref probe;
+            sbx_outcome outcome;
+            sbx_time_ns retry_after_ns; /* -1 when the worker named none */
+        } probe_ended;
     };
 } sbx_event;
 
@@ -117,7 +123,11 @@ typedef enum sbx_action_kind {
     SBX_ACTION_SUCCEED,  /* .end: the request ended ok; send or finish its answer */
     SBX_ACTION_PASS,     /* .end: the request ended client_error: send the worker's 4xx answer unchanged */
     SBX_ACTION_FAIL,     /* .end: the request ended otherwise: send .end.error (in-band when committed) */
-    SBX_ACTION_NOTE      /* .note: something to log and count; changes nothing */
+    SBX_ACTION_NOTE,     /* .note: something to log and count; changes nothing */
+    /* No request comes to a half_open worker: it is to be asked. */
+    SBX_ACTION_CHECK_HEALTH, /* .probe: of an http worker, now; reported as any check */
+    SBX_ACTION_PROBE,        /* .probe: a buffered run of one token at a nats worker */
+    SBX_ACTION_PROBE_CANCEL  /* .probe: stop it; nothing it still says matters */
 } sbx_action_kind;
 
 /* What `metadata` and error `context` tell a client (DESIGN 7). */
@@ -170,6 +180,12 @@ typedef struct sbx_action {
             bool has_fallback;      /* of these: a worker of the cluster serves the model too */
             sbx_request_meta meta;
         } end;
+        struct {
+            sbx_probe_ref probe;
+            void *peer;
+            sbx_view model; /* PROBE only, as is budget_ns; borrowed until the next step */
+            sbx_time_ns budget_ns;
+        } probe;
         struct {
             sbx_note note; /* core/notes.def */
             sbx_worker_ref worker;

@@ -236,22 +236,22 @@ static sbx_breaker_effect effect_of(sbx_router *router, const sbx_request *reque
     return row->breaker;
 }
 
-static void report(sbx_router *router, sbx_request *request, sbx_breaker_effect effect)
+void sbx_router_report(sbx_router *router, sbx_request *request, sbx_worker *worker,
+                       sbx_breaker_permit permit, sbx_breaker_effect effect)
 {
-    sbx_worker *worker = request->attempt.worker;
     sbx_breaker_change change =
-        sbx_breaker_report(&worker->breaker, request->attempt.permit, effect, router->now, &router->rng);
+        sbx_breaker_report(&worker->breaker, permit, effect, router->now, &router->rng);
     if (effect == SBX_EFFECT_FAILURE) {
-        worker->failures++;
+        worker->failures += request != NULL;
         sbx_worker_failed(worker, router->now);
     }
     sbx_router_breaker_changed(router, request, worker, change);
 }
 
 /* Many answers of one busy moment make nobody who waits hopeless anew. */
-static void cool_down(sbx_router *router, sbx_request *request, sbx_time_ns retry_after)
+static void cool_down(sbx_router *router, const sbx_request *request, sbx_worker *worker,
+                      sbx_time_ns retry_after)
 {
-    sbx_worker *worker = request->attempt.worker;
     bool was_cooling = router->now < worker->cooling_until;
     sbx_time_ns length = sbx_worker_cool_down(worker, retry_after, router->now);
     sbx_router_note(router, SBX_NOTE_WORKER_COOLING, request, worker)->note.delay_ns = length;
@@ -259,15 +259,14 @@ static void cool_down(sbx_router *router, sbx_request *request, sbx_time_ns retr
         sbx_router_got_worse(router);
 }
 
-static void affect_worker(sbx_router *router, sbx_request *request, const sbx_class *row,
-                          const sbx_attempt_end *end)
+void sbx_router_affect_worker(sbx_router *router, sbx_request *request, sbx_worker *worker,
+                              const sbx_class *row, sbx_time_ns retry_after_ns)
 {
-    sbx_worker *worker = request->attempt.worker;
     switch (row->worker) {
     case SBX_CLASS_WORKER_NOTHING:
         return;
     case SBX_CLASS_WORKER_COOL_DOWN:
-        cool_down(router, request, end->retry_after_ns);
+        cool_down(router, request, worker, retry_after_ns);
         break;
     case SBX_CLASS_WORKER_DROP_MODEL:
         sbx_router_note(router, SBX_NOTE_MODEL_DROPPED, request, worker);
@@ -341,6 +340,7 @@ static void detach(sbx_router *router, sbx_request *request, const sbx_attempt_e
     assert(hot->in_flight > 0);
     hot->in_flight--;
     request->model->in_flight--;
+    request->attempt.worker->traffic_at = router->now;
     sbx_router_got_room(router, request->attempt.worker);
     sbx_list_remove(&request->running_node);
     request->phase = SBX_REQUEST_WAITING;
@@ -351,7 +351,9 @@ void sbx_router_end_attempt(sbx_router *router, sbx_request *request, sbx_attemp
     const sbx_class *row = sbx_classify(end.outcome);
     bool progressed = (row->flags & SBX_CLASS_TIMEOUT) != 0 && request->attempt.has_progressed;
     detach(router, request, &end);
-    report(router, request, effect_of(router, request, row, &end));
+    sbx_worker *worker = request->attempt.worker;
+    sbx_router_report(router, request, worker, request->attempt.permit,
+                      effect_of(router, request, row, &end));
     if (end.outcome == SBX_OUTCOME_OK) {
         count_success(router, request, end.completion_tokens);
         sbx_router_succeed(router, request);
@@ -368,8 +370,8 @@ void sbx_router_end_attempt(sbx_router *router, sbx_request *request, sbx_attemp
         return;
     }
     count_failure(router, request, row, &end);
-    affect_worker(router, request, row, &end);
-    if (end.outcome == SBX_OUTCOME_REFUSED && request->attempt.worker->kind == SBX_WORKER_NATS)
-        sbx_router_worker_silent(router, request->attempt.worker);
+    sbx_router_affect_worker(router, request, worker, row, end.retry_after_ns);
+    if (end.outcome == SBX_OUTCOME_REFUSED && worker->kind == SBX_WORKER_NATS)
+        sbx_router_worker_silent(router, worker);
     sbx_router_after_failure(router, request, row, &end, !progressed);
 }

@@ -1,7 +1,7 @@
 /* The router from inside. Reading order: router.c (step), router_request.c (a request comes and goes),
  * router_attempt.c (what a worker says), router_retry.c (what a failure leads to), router_queue.c
- * (waiting for room), router_finish.c (how requests end), router_limits.c (time), router_worker.c (workers
- * come and go).
+ * (waiting for room), router_finish.c (how requests end), router_limits.c (time), router_probe.c (probes
+ * without traffic), router_worker.c (workers come and go).
  *
  * Each piece of work (one event, one timer, one lost attempt) takes at most SBX_STEP_ROOM actions; the step
  * loop begins a piece only when there is room for it, so the action array never overflows. */
@@ -206,6 +206,14 @@ typedef struct sbx_attempt_end {
 } sbx_attempt_end;
 void sbx_router_end_attempt(sbx_router *router, sbx_request *request, sbx_attempt_end end);
 
+/* Gives a permit back; what this does to the breaker is noted. request NULL: a probe of our own. */
+void sbx_router_report(sbx_router *router, sbx_request *request, sbx_worker *worker,
+                       sbx_breaker_permit permit, sbx_breaker_effect effect);
+
+/* What else an outcome does to the worker. */
+void sbx_router_affect_worker(sbx_router *router, sbx_request *request, sbx_worker *worker,
+                              const sbx_class *row, sbx_time_ns retry_after_ns);
+
 /* What the worker's service of the request's model has taught; NULL when the model was dropped since. */
 sbx_edge *sbx_router_edge(const sbx_router *router, const sbx_request *request);
 
@@ -295,6 +303,18 @@ void sbx_router_on_request_timer(sbx_router *router, sbx_request *request);
 
 /* Whether a client that leaves now waited long enough to suspect the worker. */
 bool sbx_router_was_patient(const sbx_router *router, const sbx_request *request);
+
+/* ---- probes without traffic (router_probe.c) ------------------------------------------------------------
+ */
+
+/* When on_quiet is due; NEVER. */
+sbx_time_ns sbx_router_quiet_at(const sbx_router *router, const sbx_worker *worker);
+void sbx_router_on_quiet(sbx_router *router, sbx_worker *worker);
+void sbx_router_on_probe_ended(sbx_router *router, sbx_probe_ref probe, sbx_outcome outcome,
+                               sbx_time_ns retry_after_ns);
+
+/* Stops the probe that is out, if one is; this is how it ended. */
+void sbx_router_cancel_probe(sbx_router *router, sbx_worker *worker, sbx_outcome outcome);
 
 /* ---- workers (router_worker.c) ------------------------------------------------------------------------ */
 

@@ -36,7 +36,7 @@ static sbx_time_ns forgotten_at(const sbx_worker *worker)
 void sbx_router_arm_worker(sbx_router *router, sbx_worker *worker)
 {
     sbx_time_ns due = sbx_time_min(silent_at(router, worker), half_open_at(worker));
-    due = sbx_time_min(due, cooled_at(router, worker));
+    due = sbx_time_min(due, sbx_time_min(cooled_at(router, worker), sbx_router_quiet_at(router, worker)));
     due = sbx_time_min(due, sbx_time_min(lost_at(router, worker), forgotten_at(worker)));
     bool is_armed = sbx_wheel_is_armed(&worker->timer);
     if (is_armed && worker->timer.deadline <= due)
@@ -90,6 +90,7 @@ static void lose_attempts(sbx_router *router, sbx_worker *worker)
     worker->is_bus_cut = false;
     worker->runs_on = false;
     sbx_router_got_worse(router);
+    sbx_router_cancel_probe(router, worker, SBX_OUTCOME_CANCELLED);
     if (!sbx_list_is_empty(&worker->running))
         set_pending(router, worker);
 }
@@ -125,6 +126,8 @@ void sbx_router_on_worker_timer(sbx_router *router, sbx_worker *worker)
         worker->half_open_noted = true;
         sbx_router_note(router, SBX_NOTE_BREAKER_HALF_OPEN, NULL, worker);
     }
+    if (now >= sbx_router_quiet_at(router, worker))
+        sbx_router_on_quiet(router, worker);
     bool is_idle = sbx_list_is_empty(&worker->running) && !sbx_list_node_is_linked(&worker->pending_node);
     if (now >= forgotten_at(worker) && is_idle) {
         sbx_registry_forget(&router->registry, worker);

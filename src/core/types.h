@@ -25,6 +25,12 @@ typedef struct sbx_worker_ref {
     uint32_t generation; /* 0 names no worker */
 } sbx_worker_ref;
 
+/* One probe of a worker by ourselves. Numbers count from 1; an earlier one's event is stale. */
+typedef struct sbx_probe_ref {
+    sbx_worker_ref worker;
+    uint32_t number;
+} sbx_probe_ref;
+
 typedef enum sbx_worker_kind {
     SBX_WORKER_HTTP = 0,
     SBX_WORKER_NATS = 1

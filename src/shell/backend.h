@@ -67,4 +67,7 @@ sbx_timer_fn sbx_backend_on_timer; /* a check is due (health.c) */
 /* Starts its health checks: the first at once, spread by jitter, then one per interval (health.c). */
 void sbx_backend_watch(sbx_backend *backend);
 
+/* The next check is due now, unless one is under way (health.c). */
+void sbx_backend_check_soon(sbx_backend *backend);
+
 #endif

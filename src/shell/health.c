@@ -272,3 +272,10 @@ void sbx_backend_watch(sbx_backend *backend)
     sbx_timer_start(&backend->timer,
                     sbx_time_add(sbx_shell_now(shell), (sbx_time_ns)sbx_rng_below(&shell->rng, jitter + 1)));
 }
+
+void sbx_backend_check_soon(sbx_backend *backend)
+{
+    bool is_under_way = !sbx_wheel_is_armed(&backend->timer.entry);
+    if (!is_under_way)
+        sbx_timer_start(&backend->timer, sbx_shell_now(backend->shell));
+}

@@ -5,9 +5,18 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "shell/backend.h"
+#include "shell/probe.h"
 #include "shell/shell_priv.h"
 
 /* ---- actions ---- */
+
+static void check_health(sbx_shell *shell, const sbx_peer *peer)
+{
+    sbx_backend *backend = sbx_backend_of(shell, peer);
+    if (backend != NULL)
+        sbx_backend_check_soon(backend);
+}
 
 static void carry_out(sbx_shell *shell, const sbx_action *action)
 {
@@ -40,6 +49,15 @@ static void carry_out(sbx_shell *shell, const sbx_action *action)
         return;
     case SBX_ACTION_NOTE:
         sbx_shell_note(shell, action);
+        return;
+    case SBX_ACTION_CHECK_HEALTH:
+        check_health(shell, action->probe.peer);
+        return;
+    case SBX_ACTION_PROBE:
+        sbx_probe_on_start(shell, action);
+        return;
+    case SBX_ACTION_PROBE_CANCEL:
+        sbx_probe_on_cancel(shell, action);
         return;
     }
     assert(false); /* an action of unknown kind */
@@ -134,6 +152,7 @@ sbx_err sbx_shell_new(sbx_loop *loop, const sbx_shell_options *options, sbx_shel
     shell->hash_key = (sbx_siphash_key){.k0 = sbx_rng_next(&shell->rng), .k1 = sbx_rng_next(&shell->rng)};
     sbx_list_init(&shell->jobs);
     sbx_list_init(&shell->backends);
+    sbx_list_init(&shell->probes);
     sbx_buf_init(&shell->scratch, 1 << 20);
     sbx_buf_init(&shell->message, 1 << 16);
     sbx_timer_init(&shell->tick, loop, on_tick, shell);

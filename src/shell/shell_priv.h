@@ -6,7 +6,6 @@
 #include "base/map.h"
 #include "base/rng.h"
 #include "shell/answer.h"
-#include "shell/idle_probe.h"
 #include "shell/job.h"
 #include "shell/metrics.h"
 #include "shell/shell.h"
@@ -32,7 +31,7 @@ struct sbx_shell {
     sbx_map nats_workers; /* by id; nats_worker of workers.c */
     sbx_nats_link *link;
     bool bus_is_up;
-    sbx_idle_probe *idle_probe; /* NULL without a bus */
+    sbx_list probes; /* that are out (probe.c) */
 
     sbx_metrics metrics;
 

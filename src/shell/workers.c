@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "shell/backend.h"
+#include "shell/probe.h"
 
 /* A worker that registered over the bus. It is kept while the process lives: a worker that left may come
  * back, and calls at work refer to its peer. Their number is capped by the registry's own cap. */
@@ -25,7 +26,7 @@ sbx_err sbx_workers_init(sbx_shell *shell)
 
 void sbx_workers_deinit(sbx_shell *shell)
 {
-    sbx_idle_probe_free(shell->idle_probe);
+    sbx_probes_deinit(shell);
     SBX_LIST_EACH(node, &shell->backends)
     {
         sbx_backend_free(SBX_CONTAINER_OF(node, sbx_backend, node));
@@ -153,9 +154,6 @@ sbx_err sbx_shell_join_bus(sbx_shell *shell, const sbx_nats_link_options *option
     };
     sbx_nats_link_events events = template;
     events.user = shell;
-    sbx_err err = sbx_idle_probe_new(shell, &shell->idle_probe);
-    if (err != SBX_OK)
-        return err;
     return sbx_nats_link_new(shell->loop, options, &events, &shell->link);
 }
 

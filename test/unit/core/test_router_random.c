@@ -51,6 +51,7 @@ typedef struct world {
     live requests[REQUESTS];
     live *newest; /* the owner of the request being raised */
     uint32_t boots[WORKERS];
+    sbx_probe_ref probes[WORKERS]; /* number 0: none is out */
     uint32_t capacity;
     uint64_t arrivals;
     uint64_t accepted, ended;
@@ -170,6 +171,17 @@ static void check_end(world *w, const sbx_action *action)
     request->is_live = false;
 }
 
+static void check_probe(world *w, const sbx_action *action)
+{
+    sbx_worker_ref ref = action->probe.probe.worker;
+    sbx_worker_info worker = rig_info(&w->r, ref);
+    HOLDS(w, worker.kind == SBX_WORKER_NATS && w->probes[ref.slot].number == 0);
+    HOLDS(w, action->probe.model.len > 0 && action->probe.budget_ns > 0);
+    HOLDS(w, changed_in_this_step(w, ref) || (worker.online && worker.breaker == SBX_BREAKER_HALF_OPEN));
+    w->probes[ref.slot] = action->probe.probe;
+    w->sometimes[11]++;
+}
+
 static void check_action(world *w, const sbx_action *action)
 {
     live *request = action->owner;
@@ -197,6 +209,16 @@ static void check_action(world *w, const sbx_action *action)
         break;
     case SBX_ACTION_DROP:
     case SBX_ACTION_NOTE:
+        break;
+    case SBX_ACTION_CHECK_HEALTH:
+        HOLDS(w, rig_info(&w->r, action->probe.probe.worker).kind == SBX_WORKER_HTTP);
+        break;
+    case SBX_ACTION_PROBE:
+        check_probe(w, action);
+        break;
+    case SBX_ACTION_PROBE_CANCEL:
+        HOLDS(w, w->probes[action->probe.probe.worker.slot].number == action->probe.probe.number);
+        w->probes[action->probe.probe.worker.slot].number = 0;
         break;
     case SBX_ACTION_SUCCEED:
     case SBX_ACTION_PASS:
@@ -229,7 +251,7 @@ static void check_workers(world *w)
     for (size_t i = 0; i < sbx_registry_count(registry); i++) {
         const sbx_worker *worker = sbx_registry_at(registry, i);
         sbx_worker_info info = sbx_worker_describe(worker, w->r.now);
-        uint32_t truth = 0;
+        uint32_t truth = w->probes[info.ref.slot].number != 0;
         for (int k = 0; k < REQUESTS; k++)
             truth += w->requests[k].has_attempt && w->requests[k].worker.slot == info.ref.slot;
         HOLDS(w, info.in_flight == truth);
@@ -410,6 +432,20 @@ static void say_something(world *w)
     take(w);
 }
 
+static void end_probe(world *w)
+{
+    sbx_probe_ref *probe = &w->probes[below(w, WORKERS)];
+    if (probe->number == 0)
+        return;
+    sbx_event ended = {
+        .kind = SBX_EVENT_PROBE_ENDED,
+        .probe_ended = {.probe = *probe, .outcome = any_outcome(w), .retry_after_ns = -1},
+    };
+    probe->number = 0;
+    w->r.last = sbx_router_step(w->r.router, w->r.now, &ended);
+    take(w);
+}
+
 static void leave(world *w)
 {
     live *request = any_live(w, /* or_waiting: */ true);
@@ -489,6 +525,18 @@ static void settle(world *w)
     check_queue(w);
 }
 
+/* Nothing new comes, and heartbeats go on. */
+static void quiet_time(world *w)
+{
+    for (int second = 0; second < 12; second++) {
+        rig_tick(&w->r, SBX_SEC(1));
+        take(w);
+        settle(w);
+        for (uint64_t i = 0; i < WORKERS; i++)
+            beat(w, i, false);
+    }
+}
+
 static void one_step(world *w)
 {
     uint64_t what = below(w, 100);
@@ -498,12 +546,16 @@ static void one_step(world *w)
         say_something(w);
     else if (what < 78)
         end_attempt(w);
-    else if (what < 82)
+    else if (what < 81)
         leave(w);
+    else if (what < 83)
+        end_probe(w);
     else if (what < 92)
         beat(w, below(w, WORKERS), false);
     else if (what < 94)
         trouble(w);
+    else if (what < 95 && below(w, 20) == 0)
+        quiet_time(w);
     else
         pass_time(w);
     settle(w);
@@ -562,6 +614,7 @@ static void run(world *w, uint64_t seed)
     sbx_rng_seed(&w->rng, seed);
     memset(w->requests, 0, sizeof w->requests);
     memset(w->boots, 0, sizeof w->boots);
+    memset(w->probes, 0, sizeof w->probes);
     w->accepted = 0;
     w->ended = 0;
     w->policy = any_policy(w);
@@ -584,7 +637,7 @@ static void invariants_hold_whatever_happens(void **state)
     uint64_t runs = count == NULL ? 12 : strtoull(count, NULL, 10);
     for (uint64_t i = 0; i < runs; i++)
         run(&w, seed + i);
-    for (int i = 0; i <= 10; i++)
+    for (int i = 0; i <= 11; i++)
         assert_int_not_equal(w.sometimes[i], 0); /* else the driver does not drive */
 }
 
