@@ -255,6 +255,6 @@ typedef struct sbx_queue_info {
     uint64_t bytes;            /* of their bodies */
     sbx_time_ns next_waits_ns; /* how long the one whose turn it is has waited */
 } sbx_queue_info;
-sbx_queue_info sbx_router_queue_of(const sbx_router *router, sbx_view model);
+sbx_queue_info sbx_router_queue_of(const sbx_router *router, sbx_view id);
 
 #endif

@@ -59,7 +59,8 @@ void sbx_stack_add_models(cJSON *object, const char *name, const sbx_config_stri
 
 static void add_ms(cJSON *object, const char *name, sbx_time_ns ns)
 {
-    cJSON_AddNumberToObject(object, name, (double)(ns / 1000) / 1000.0);
+    sbx_time_ns microseconds = ns / 1000;
+    cJSON_AddNumberToObject(object, name, (double)microseconds / 1000.0);
 }
 
 /* A moment of our clock as date and time: "2026-11-21T22:58:58.123Z". */
@@ -101,8 +102,7 @@ static void add_rate(cJSON *object, const sbx_worker_info *info)
     if (ended == 0)
         cJSON_AddNullToObject(object, "success_rate_pct");
     else
-        cJSON_AddNumberToObject(object, "success_rate_pct",
-                                (double)(info->successes * 10000 / ended) / 100.0);
+        cJSON_AddNumberToObject(object, "success_rate_pct", (double)info->successes * 100.0 / (double)ended);
 }
 
 static void add_latencies(cJSON *object, const sbx_backend_facts *facts)
