@@ -85,8 +85,9 @@ def test_completions_of_plain_text_work(cluster):
 def test_models_are_listed_once_each(cluster):
     body = cluster.get("/v1/models").json()
     assert body["object"] == "list"
-    assert [m["id"] for m in body["data"]] == ["sim"]
-    assert body["data"][0]["object"] == "model" and "owned_by" in body["data"][0]
+    assert {m["id"]: m["owned_by"] for m in body["data"]} == {
+        "sim": "signalbox", "auto": "signalbox-role", "nick": "signalbox-role"}
+    assert len(body["data"]) == 3 and body["data"][0]["object"] == "model"
     one = cluster.get("/v1/models/sim")
     assert (one.status, one.json()["id"]) == (200, "sim")
     missing = cluster.get("/v1/models/nothing")

@@ -148,8 +148,9 @@ def test_a_worker_that_refuses_our_key_is_hard_down_until_reset(alone, way, faul
     alone.worker(0).fault(fault, count=1)
     answer = ask(alone, way)
     check_only_attempt(answer, 502, "WORKER_UNAVAILABLE")
+    said = re.sub(rb"[0-9a-f]{32}", b"", answer.body)  # ids have any digits
     for text in (b"API key", b"quota", b"Not allowed", b"401", b"402", b"403"):
-        assert text not in answer.body
+        assert text not in said
     state = alone.worker(0).state()
     assert not state["eligible"]
     assert state["circuitBreaker"]["retryInMs"] > 29 * 60 * 1000
@@ -215,6 +216,8 @@ def test_the_request_s_own_fault_is_not_tried_elsewhere(pair, way, fault):
 def test_a_worker_that_lacks_a_model_it_claimed_is_left_alone_with_it(kind):
     with TestCluster(workers=2, kind=kind, config=knobs(), worker_config={"cluster": {"discovery": {
             "heartbeatIntervalMs": 3000, "offlineTimeoutMs": 9000}}}) as cluster:
+        if kind == "http":  # a list that was asked for before the fault would bring the model back
+            until(lambda: all(worker.engine.was_checked() for worker in cluster.workers), 5, "the first checks are done")
         cluster.worker(0).fault("model_missing_404", count=-1)
         answers = [ask(cluster, way) for way in WAYS * 2]
         assert all(answer.ok for answer in answers), answers

@@ -172,7 +172,7 @@ class TestCluster:
 
     def wait_ready(self):
         self.wait_listening()
-        until(lambda: self.online() == len(self.workers), 20, f"{len(self.workers)} workers are online")
+        until(lambda: self.serving() == len(self.workers), 20, f"{len(self.workers)} workers are online with their models")
 
     def wait_listening(self):
         def ready():
@@ -222,6 +222,10 @@ class TestCluster:
 
     def online(self):
         return sum(entry["online"] for entry in self.workers_json().values())
+
+    def serving(self):
+        """Workers that are online and have said what they serve."""
+        return sum(entry["online"] and entry["models"] != [] for entry in self.workers_json().values())
 
     def in_flight(self):
         return sum(entry["inFlight"] for entry in self.workers_json().values())

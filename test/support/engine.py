@@ -38,6 +38,10 @@ class SimulatedEngine(Child):
         """What it was asked to infer, probes of models and health left out."""
         return [entry for entry in self.sim_log()["requests"] if entry["method"] == "POST"]
 
+    def was_checked(self):
+        """Whether it was asked for its health or its models, since the log was last cleared."""
+        return any(entry["method"] == "GET" for entry in self.sim_log()["requests"])
+
     def clear_log(self):
         assert request(self.url, "DELETE", "/sim/log", seconds=5).status in (200, 204)
 
