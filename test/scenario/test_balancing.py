@@ -22,9 +22,8 @@ def test_equal_workers_get_equal_shares(strategy):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("strategy", ["least_loaded", "smart"])
-def test_a_busy_worker_is_asked_less(strategy, kind):
-    with cluster_of(strategy, kind=kind) as cluster:
+def test_a_busy_worker_is_asked_less(kind):
+    with cluster_of("least_loaded", kind=kind) as cluster:
         ask(cluster)
         cluster.worker(0).fault("hang_after_bytes", count=-1, after_tokens=2)
         streams = []
@@ -64,7 +63,7 @@ def test_a_worker_that_fails_quickly_never_looks_idle(strategy):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_recovered_worker_s_share_ramps_up(kind):
     keys = {"timeoutMs": 150}
-    with cluster_of("smart", workers=2, kind=kind, engine={"ttft_ms": 10, "tps": 0, "capacity": 0}, breaker_keys=keys,
+    with cluster_of("least_loaded", workers=2, kind=kind, engine={"ttft_ms": 10, "tps": 0, "capacity": 0}, breaker_keys=keys,
                     slow_start_ms=2000) as cluster:
         at_once(cluster, 20, width=4)
         trip(cluster)
