@@ -8,6 +8,7 @@ from support.cluster import TestCluster, merged
 from support.engine import RecordingEngine
 from support.raw_http import answer_of
 from support.scenario import SHORT
+from support.wait import until
 
 
 def vector_of(text, dimension=4):
@@ -87,6 +88,11 @@ class StackCluster(TestCluster):
 
     def __init__(self, workers=0, kind="http", config=None, **more):
         super().__init__(workers=workers, kind=kind, config=merged(SHORT, config), **more)
+
+    def wait_ready(self):
+        """Backends that the configuration of a test adds count too."""
+        self.wait_listening()
+        until(lambda: self.online() >= len(self.workers), 20, f"{len(self.workers)} workers are online")
 
     def embed(self, given="hello", model="emb", headers=None, seconds=30, **extra):
         return self.post("/v1/embeddings", {"model": model, "input": given, **extra}, headers, seconds)
