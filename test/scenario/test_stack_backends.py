@@ -1,6 +1,5 @@
 """Backends and the health of everything that is called directly; the configuration files of others, unchanged."""
 import json
-import pathlib
 import re
 import subprocess
 import time
@@ -78,6 +77,14 @@ def test_the_fixture_of_presets_loads_and_shows_as_written(tmp_path):
 def test_the_fixture_of_routing_loads(tmp_path):
     stack = Fixture("request-routing.yaml", tmp_path).stack
     assert all(stack[section] == {} for section in ("roles", "helper_nodes", "backends", "stack_presets", "aliases"))
+
+
+def test_the_example_of_the_documentation_loads(tmp_path):
+    text = (ROOT / "docs/stack.md").read_text()
+    (tmp_path / "signalbox.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.S).group(1))
+    (tmp_path / "admin.key").write_text("a-key\n")
+    run = subprocess.run([BINARY, "check", tmp_path / "signalbox.yaml"], capture_output=True, text=True, timeout=20)
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_another_status_is_an_error_with_its_line(tmp_path):
