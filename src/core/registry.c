@@ -8,7 +8,8 @@
 
 enum {
     EDGES_PER_WORKER = 16, /* on average; one worker may have SBX_WORKER_MODELS_MAX */
-    EDGES_LEAST = 1024
+    EDGES_LEAST = 1024,
+    ROOM_STEP_MAX = 256 /* successes */
 };
 
 static void set_sizes(sbx_registry *registry, const sbx_policy *policy)
@@ -152,7 +153,8 @@ static sbx_worker *fill_slot(sbx_registry *registry, uint32_t slot, sbx_view id)
                            .id_len = (uint16_t)id.len,
                            .hot = &registry->hot[slot],
                            .first_edge = SBX_NONE,
-                           .ramp_from = SBX_TIME_NEVER};
+                           .ramp_from = SBX_TIME_NEVER,
+                           .room_step = 1};
     memcpy(worker->id, id.data, id.len);
     sbx_list_init(&worker->running);
     sbx_breaker_init(&worker->breaker, &registry->policy->breaker);
@@ -193,13 +195,64 @@ void sbx_registry_forget(sbx_registry *registry, sbx_worker *worker)
     registry->free_list[registry->free_slots++] = worker->slot;
 }
 
+static void set_room(sbx_hot *hot, uint32_t capacity)
+{
+    hot->capacity = capacity;
+    hot->inverse = capacity == 0 ? hot->base : hot->base / capacity;
+}
+
 void sbx_registry_set_capacity(sbx_registry *registry, sbx_worker *worker, uint32_t capacity, uint32_t weight)
 {
     sbx_hot *hot = &registry->hot[worker->slot];
+    bool is_as_before = worker->capacity == capacity;
     worker->weight = weight == 0 ? 100 : weight;
-    hot->capacity = capacity;
+    worker->capacity = capacity;
     hot->base = (uint32_t)((uint64_t)SBX_HOT_ONE * 100 / worker->weight);
-    hot->inverse = capacity == 0 ? hot->base : hot->base / capacity;
+    set_room(hot, is_as_before ? hot->capacity : capacity);
+}
+
+/* How many successes it takes until it is trusted with one more. */
+static uint32_t next_step(const sbx_worker *worker, uint32_t running)
+{
+    bool is_new = worker->room_successes > 0 || worker->room_was_raised; /* not the same busy moment */
+    uint32_t step = is_new ? worker->room_step * 4 : worker->room_step;
+    if (running == 0)
+        return 1; /* it takes nothing at all now: that tells nothing of how much it takes otherwise */
+    if (step < running)
+        step = running;
+    return step < ROOM_STEP_MAX ? step : ROOM_STEP_MAX;
+}
+
+void sbx_registry_learn_busy(sbx_registry *registry, sbx_worker *worker)
+{
+    sbx_hot *hot = &registry->hot[worker->slot];
+    uint32_t proven = hot->in_flight > 0 ? hot->in_flight : 1;
+    if (proven < hot->capacity)
+        set_room(hot, proven);
+    worker->room_step = next_step(worker, hot->in_flight);
+    worker->room_successes = 0;
+    worker->room_was_raised = false;
+}
+
+void sbx_registry_learn_room(sbx_registry *registry, sbx_worker *worker)
+{
+    sbx_hot *hot = &registry->hot[worker->slot];
+    if (hot->capacity >= worker->capacity || ++worker->room_successes < worker->room_step)
+        return;
+    set_room(hot, hot->capacity + 1);
+    worker->room_step = worker->room_step > 1 ? worker->room_step / 2 : 1;
+    worker->room_successes = 0;
+    worker->room_was_raised = true;
+}
+
+void sbx_registry_forget_busy(sbx_registry *registry, sbx_worker *worker)
+{
+    set_room(&registry->hot[worker->slot], worker->capacity);
+    worker->room_step = 1;
+    worker->room_successes = 0;
+    worker->room_was_raised = false;
+    worker->cooling_until = 0;
+    worker->cool_downs = 0;
 }
 
 size_t sbx_registry_model_count(const sbx_registry *registry)
@@ -229,7 +282,7 @@ sbx_worker_info sbx_worker_describe(const sbx_worker *worker, sbx_time_ns now)
         .boot_id = sbx_view_of(worker->boot_id, worker->boot_id_len),
         .peer = worker->peer,
         .model_count = worker->edge_count,
-        .capacity = worker->hot->capacity,
+        .capacity = worker->capacity,
         .in_flight = worker->hot->in_flight,
         .engine = worker->engine,
         .online = worker->is_online,

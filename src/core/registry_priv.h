@@ -28,6 +28,7 @@ enum {
 #define SBX_LEARNED_STALE     SBX_SEC(60)  /* a speed not measured for so long counts as unknown */
 #define SBX_PENALTY_HALF_LIFE SBX_SEC(5)
 #define SBX_COOL_DOWN_FIRST   SBX_SEC(1)
+#define SBX_COOL_DOWN_LEAST   SBX_MS(100)  /* of a named one; this grows too */
 #define SBX_COOL_DOWN_MAX     SBX_SEC(30)  /* of the growing default */
 #define SBX_COOL_DOWN_NAMED   SBX_SEC(600) /* most that a Retry-After may ask for */
 #define SBX_ROOM_GUESS        SBX_SEC(1)   /* when a full worker will have room: we cannot know */
@@ -35,10 +36,10 @@ enum {
 /* What a pick reads of each candidate. weight is folded in: a worker of weight 200 looks half as busy. */
 typedef struct sbx_hot {
     uint32_t in_flight;
-    uint32_t capacity;
-    uint32_t base;    /* SBX_HOT_ONE * 100 / weight */
-    uint32_t inverse; /* base / capacity */
-    uint32_t special; /* see sbx_registry_refresh */
+    uint32_t capacity; /* see sbx_registry_learn_busy */
+    uint32_t base;     /* SBX_HOT_ONE * 100 / weight */
+    uint32_t inverse;  /* base / capacity */
+    uint32_t special;  /* see sbx_registry_refresh */
 } sbx_hot;
 
 typedef struct sbx_candidate {
@@ -95,6 +96,10 @@ struct sbx_worker {
     void *peer;
     const sbx_hot *hot; /* its own entry of the registry's array */
     uint32_t weight;
+    uint32_t capacity;       /* maxConcurrent; what it is trusted with now is hot->capacity */
+    uint32_t room_step;      /* successes until it is trusted with one more */
+    uint32_t room_successes; /* of these */
+    bool room_was_raised;    /* since it was busy last */
     uint32_t first_edge;
     uint32_t edge_count;
     bool is_online;
@@ -185,6 +190,14 @@ void sbx_registry_set_online(sbx_registry *registry, sbx_worker *worker, bool is
 void sbx_registry_set_capacity(sbx_registry *registry, sbx_worker *worker, uint32_t capacity,
                                uint32_t weight);
 
+/* A worker that says that it is busy is trusted with what still runs there, at least one: when its cool-down
+ * ends not all come back at once. Successes bring one place after the other back: one success each when it
+ * took nothing at all, else as many as ran there, and more and more, up to 256, each time one place turns out
+ * to be too many. forget: it is trusted with its capacity again, and its cool-down is over. */
+void sbx_registry_learn_busy(sbx_registry *registry, sbx_worker *worker);
+void sbx_registry_learn_room(sbx_registry *registry, sbx_worker *worker);
+void sbx_registry_forget_busy(sbx_registry *registry, sbx_worker *worker);
+
 /* Recomputes what picks and lists know of a worker, after anything about it changed. */
 void sbx_registry_refresh(sbx_registry *registry, sbx_worker *worker, sbx_time_ns now);
 
@@ -239,7 +252,8 @@ uint32_t sbx_worker_ramp(const sbx_worker *worker, const sbx_policy *policy, sbx
 uint32_t sbx_worker_penalty(const sbx_worker *worker, sbx_time_ns now);
 void sbx_worker_failed(sbx_worker *worker, sbx_time_ns now);
 
-/* Busy: no traffic for what it asked, or for a default that grows. Returns how long. */
+/* Busy: no traffic for what it asked, or for a default that grows while it answers nothing else. What it asks
+ * is believed less, too, the more often. Returns how long. */
 sbx_time_ns sbx_worker_cool_down(sbx_worker *worker, sbx_time_ns retry_after_ns, sbx_time_ns now);
 
 /* An answer's times, for smart balancing, probe limits and impatient clients. */

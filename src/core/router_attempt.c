@@ -254,6 +254,7 @@ static void cool_down(sbx_router *router, const sbx_request *request, sbx_worker
 {
     bool was_cooling = router->now < worker->cooling_until;
     sbx_time_ns length = sbx_worker_cool_down(worker, retry_after, router->now);
+    sbx_registry_learn_busy(&router->registry, worker);
     sbx_router_note(router, SBX_NOTE_WORKER_COOLING, request, worker)->note.delay_ns = length;
     if (!was_cooling)
         sbx_router_got_worse(router);
@@ -307,6 +308,7 @@ static void count_success(sbx_router *router, const sbx_request *request, uint64
     sbx_worker *worker = request->attempt.worker;
     worker->successes++;
     worker->cool_downs = 0;
+    sbx_registry_learn_room(&router->registry, worker);
     worker->impatience = 0;
     learn(router, request, tokens);
     sbx_poison_served(&router->poison, request->body_hash);

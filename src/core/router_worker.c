@@ -202,8 +202,7 @@ static void reboot(sbx_router *router, sbx_worker *worker, sbx_view boot_id)
     lose_attempts(router, worker);
     remember_boot(worker, boot_id, router->now);
     worker->half_open_noted = false;
-    worker->cooling_until = 0;
-    worker->cool_downs = 0;
+    sbx_registry_forget_busy(&router->registry, worker);
     worker->penalty = 0;
     worker->impatience = 0;
     worker->is_unhealthy = false;
@@ -352,8 +351,7 @@ static void reset(sbx_router *router, sbx_worker *worker)
 {
     bool was_closed = worker->breaker.phase == SBX_BREAKER_PHASE_CLOSED;
     sbx_breaker_reset(&worker->breaker);
-    worker->cooling_until = 0;
-    worker->cool_downs = 0;
+    sbx_registry_forget_busy(&router->registry, worker);
     worker->penalty = 0;
     worker->impatience = 0;
     worker->ramp_from = SBX_TIME_NEVER;

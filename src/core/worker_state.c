@@ -54,9 +54,9 @@ void sbx_worker_failed(sbx_worker *worker, sbx_time_ns now)
     worker->penalty_at = now;
 }
 
-static sbx_time_ns growing_cool_down(uint32_t cool_downs)
+static sbx_time_ns growing_cool_down(sbx_time_ns first, uint32_t cool_downs)
 {
-    sbx_time_ns length = SBX_COOL_DOWN_FIRST;
+    sbx_time_ns length = first;
     for (uint32_t i = 1; i < cool_downs && length < SBX_COOL_DOWN_MAX; i++)
         length *= 2;
     return sbx_time_min(length, SBX_COOL_DOWN_MAX);
@@ -67,8 +67,9 @@ sbx_time_ns sbx_worker_cool_down(sbx_worker *worker, sbx_time_ns retry_after_ns,
     /* Many answers of one busy moment are one cool-down. */
     if (now >= worker->cooling_until)
         worker->cool_downs++;
-    sbx_time_ns length = retry_after_ns >= 0 ? sbx_time_min(retry_after_ns, SBX_COOL_DOWN_NAMED)
-                                             : growing_cool_down(worker->cool_downs);
+    sbx_time_ns least = retry_after_ns >= 0 ? SBX_COOL_DOWN_LEAST : SBX_COOL_DOWN_FIRST;
+    sbx_time_ns length = sbx_time_max(sbx_time_min(retry_after_ns, SBX_COOL_DOWN_NAMED),
+                                      growing_cool_down(least, worker->cool_downs));
     worker->cooling_until = sbx_time_max(worker->cooling_until, sbx_time_add(now, length));
     return worker->cooling_until - now;
 }

@@ -24,8 +24,9 @@ typedef enum fault {
     ERROR_500,
     RESETS,
     REFUSES,
-    GARBAGE, /* at the end of the time a good answer takes */
-    BUSY,    /* 429 */
+    GARBAGE,    /* at the end of the time a good answer takes */
+    BUSY,       /* 429 */
+    TAKES_FOUR, /* at a time, and is busy for more */
     HANGS,
     CUTS_BEFORE_CONTENT,
     RANDOM_5_PERCENT
@@ -59,10 +60,21 @@ typedef struct world {
     pending pendings[512];
     client clients[512];
     uint32_t client_count;
+    sbx_time_ns retry_after; /* that busy ones name; -1: none */
     uint64_t ok, failed, failed_uncommitted, interrupted;
 } world;
 
 static world w;
+
+static uint32_t working_at(const world *x, uint32_t worker)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < 512; i++) {
+        const pending *p = &x->pendings[i];
+        count += p->is_live && p->worker == worker && p->outcome == SBX_OUTCOME_OK;
+    }
+    return count;
+}
 
 static void start(world *x, const sbx_action *action)
 {
@@ -107,6 +119,12 @@ static void start(world *x, const sbx_action *action)
         slot->outcome = SBX_OUTCOME_MALFORMED;
         break;
     case BUSY:
+        slot->outcome = SBX_OUTCOME_OVERLOADED;
+        slot->at = x->r.now + SBX_MS(1);
+        break;
+    case TAKES_FOUR:
+        if (working_at(x, worker) <= 4)
+            return;
         slot->outcome = SBX_OUTCOME_OVERLOADED;
         slot->at = x->r.now + SBX_MS(1);
         break;
@@ -169,7 +187,10 @@ static void do_pending(world *x, pending *p)
         rig_content(&x->r, attempt);
     } else {
         p->is_live = false;
-        rig_ended(&x->r, attempt, p->outcome);
+        if (p->outcome == SBX_OUTCOME_OVERLOADED)
+            rig_busy(&x->r, attempt, x->retry_after);
+        else
+            rig_ended(&x->r, attempt, p->outcome);
     }
     take(x);
 }
@@ -201,6 +222,7 @@ static void open_world(sbx_strategy strategy, const fault faults[WORKERS])
     policy.strategy = strategy;
     policy.max_workers = 16;
     memset(&w, 0, sizeof w);
+    w.retry_after = -1;
     sbx_rng_seed(&w.rng, 11);
     rig_open(&w.r, &policy);
     for (uint32_t i = 0; i < WORKERS; i++) {
@@ -256,6 +278,36 @@ static void one_of_three_busy_costs_no_client_anything(void **state)
 {
     (void)state;
     expect_all_served(BUSY, 1, 200);
+}
+
+/* Whatever they say when to come back, and though it is never true. */
+static void busy_workers_that_name_a_time_cost_no_client_anything(void **state)
+{
+    (void)state;
+    const fault faults[WORKERS] = {BUSY, BUSY, WELL};
+    const sbx_time_ns times[] = {0, SBX_MS(100), SBX_SEC(1), SBX_SEC(5)};
+    for (size_t i = 0; i < 4; i++) {
+        open_world(SBX_STRATEGY_SMART, faults);
+        w.retry_after = times[i];
+        closed_loop(/* is_streaming: */ false, REQUESTS);
+        assert_int_equal(w.failed, 0);
+        assert_in_range(w.attempts[0] + w.attempts[1], 2, 200);
+        rig_close(&w.r);
+    }
+}
+
+/* maxConcurrent is 16, and what they really take is less: it is learned, and the others wait for room. */
+static void workers_that_take_less_than_they_should_cost_no_client_anything(void **state)
+{
+    (void)state;
+    const fault faults[WORKERS] = {TAKES_FOUR, TAKES_FOUR, TAKES_FOUR};
+    for (int run = 0; run < 6; run++) {
+        open_world((sbx_strategy)(run / 2), faults);
+        closed_loop(run % 2 == 0, REQUESTS);
+        assert_int_equal(w.failed, 0);
+        assert_in_range(w.attempts[0] + w.attempts[1] + w.attempts[2], REQUESTS, REQUESTS * 102 / 100);
+        rig_close(&w.r);
+    }
 }
 
 static void one_of_three_hanging_costs_no_client_anything(void **state)
@@ -369,6 +421,8 @@ int main(void)
         cmocka_unit_test(one_of_three_failing_at_once_costs_no_client_anything),
         cmocka_unit_test(one_of_three_failing_late_costs_no_client_anything),
         cmocka_unit_test(one_of_three_busy_costs_no_client_anything),
+        cmocka_unit_test(busy_workers_that_name_a_time_cost_no_client_anything),
+        cmocka_unit_test(workers_that_take_less_than_they_should_cost_no_client_anything),
         cmocka_unit_test(one_of_three_hanging_costs_no_client_anything),
         cmocka_unit_test(two_of_three_failing_cost_no_client_anything),
         cmocka_unit_test(every_attempt_failing_at_5_percent_leaves_999_of_1000_served),
