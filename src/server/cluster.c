@@ -111,6 +111,7 @@ static void add_requests(cJSON *object, const sbx_router_counts *counts)
     cJSON *requests = cJSON_AddObjectToObject(object, "requests");
     cJSON_AddNumberToObject(requests, "accepted", (double)counts->accepted);
     cJSON_AddNumberToObject(requests, "inFlight", (double)counts->in_flight);
+    cJSON_AddNumberToObject(requests, "queued", (double)counts->queued);
     cJSON_AddNumberToObject(requests, "ok", (double)counts->ended[SBX_END_OK]);
     cJSON_AddNumberToObject(requests, "clientError", (double)counts->ended[SBX_END_CLIENT_ERROR]);
     cJSON_AddNumberToObject(requests, "upstreamError", (double)counts->ended[SBX_END_UPSTREAM_ERROR]);

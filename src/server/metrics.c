@@ -119,6 +119,43 @@ static void fill_requests_by_code_total(sbx_prom *prom, const facts *f)
         put_codes(prom, f, model);
 }
 
+/* ---- by model: the lines of those that wait ---- */
+
+typedef uint64_t queue_value(const sbx_queue_info *info);
+
+static void put_queues(sbx_prom *prom, const facts *f, queue_value *value)
+{
+    const sbx_router *router = sbx_shell_router(f->server->shell);
+    size_t count = sbx_registry_model_count(f->registry);
+    size_t shown = count < SBX_METRICS_MODELS_MAX ? count : SBX_METRICS_MODELS_MAX;
+    for (size_t i = 0; i < shown; i++) {
+        sbx_view model = sbx_registry_model_at(f->registry, i);
+        sbx_queue_info info = sbx_router_queue_of(router, model);
+        sbx_prom_u64(prom, &(sbx_prom_label){"model", model}, 1, value(&info));
+    }
+    sbx_prom_leave_out(prom, (uint32_t)(count - shown));
+}
+
+static uint64_t length_of(const sbx_queue_info *info)
+{
+    return info->length;
+}
+
+static void fill_queue_length(sbx_prom *prom, const facts *f)
+{
+    put_queues(prom, f, length_of);
+}
+
+static uint64_t bytes_of(const sbx_queue_info *info)
+{
+    return info->bytes;
+}
+
+static void fill_queue_bytes(sbx_prom *prom, const facts *f)
+{
+    put_queues(prom, f, bytes_of);
+}
+
 /* ---- by worker ---- */
 
 typedef uint64_t worker_value(const sbx_worker_info *info);
