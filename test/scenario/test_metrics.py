@@ -252,7 +252,8 @@ def test_a_fleet_does_not_flood_the_page():
         page = scrape(cluster)
         assert page.get(S + "workers") == count
         assert len(page.all(S + "worker_online")) == 190
-        assert page.get(S + "series_left_out") == (count - 190) * 7
+        assert len(page.all(S + "queue_length")) == 64
+        assert page.get(S + "series_left_out") == (count - 190) * 7 + (count - 64) * 2
 
 
 def test_only_get_and_head(cluster):
