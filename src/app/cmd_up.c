@@ -5,6 +5,11 @@
 #include "app/controller.h"
 #include "app/settings.h"
 
+static sbx_err reload(void *user, sbx_config **ret_config)
+{
+    return sbx_settings_load(user, ret_config) == 0 ? SBX_OK : SBX_E_INVALID;
+}
+
 static int run(int argc, char **argv, bool with_local_workers)
 {
     sbx_settings settings;
@@ -19,8 +24,8 @@ static int run(int argc, char **argv, bool with_local_workers)
     }
     int code = is_bad ? 2 : sbx_settings_load(&settings, &config);
     if (code == 0)
-        code = sbx_controller_run(
-            &(sbx_controller_options){.config = config, .with_local_workers = with_local_workers});
+        code = sbx_controller_run(&(sbx_controller_options){
+            .config = config, .with_local_workers = with_local_workers, .reload = reload, .user = &settings});
     sbx_config_free(config);
     sbx_settings_deinit(&settings);
     return code;

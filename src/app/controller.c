@@ -14,13 +14,22 @@
 #include "app/stack_state.h"
 #include "app/wiring.h"
 #include "base/log.h"
+#include "config/load.h"
 
 #define BANNER_WAIT  SBX_SEC(3) /* for the first workers */
 #define BANNER_POLL  SBX_MS(10)
 #define WORKERS_WAIT SBX_SEC(5) /* for local workers to say goodbye */
 
+/* Every configuration that was loaded while it runs. */
+typedef struct old_config {
+    struct old_config *next;
+    sbx_config *config;
+} old_config;
+
 typedef struct controller {
-    const sbx_config *config;
+    const sbx_controller_options *options;
+    const sbx_config *config; /* in force */
+    struct old_config *old;   /* loaded here; requests and pages may still refer to them */
     bool with_local_workers;
     char id[SBX_SELF_ID_SIZE];
     sbx_arena arena;
@@ -166,6 +175,78 @@ static void on_signal(void *user, unsigned count)
         sbx_loop_stop(c->loop);
 }
 
+/* ---- a new configuration: all of it is checked before anything changes ---- */
+
+static sbx_err keep_config(controller *c, sbx_config *config)
+{
+    old_config *kept = calloc(1, sizeof *kept);
+    if (kept == NULL) {
+        sbx_config_free(config);
+        return SBX_E_NOMEM;
+    }
+    *kept = (old_config){.next = c->old, .config = config};
+    c->old = kept;
+    return SBX_OK;
+}
+
+static sbx_err use_policy(controller *c, const sbx_config *config)
+{
+    sbx_arena memory;
+    sbx_policy policy;
+    sbx_arena_init(&memory, SIZE_MAX);
+    sbx_err err = sbx_wire_policy(config, sbx_server_preset_after(c->server, config), &memory, &policy);
+    if (err == SBX_OK)
+        err = sbx_shell_use_policy(c->shell, &policy);
+    sbx_arena_deinit(&memory);
+    return err;
+}
+
+static void use_backends(controller *c, const sbx_config *config)
+{
+    sbx_shell_begin_update(c->shell);
+    (void)sbx_wire_backends(config, c->shell);
+    sbx_wire_helpers(config, c->shell);
+    sbx_backend_update update = sbx_shell_end_update(c->shell);
+    sbx_log(config_reloaded, .kept = update.kept, .changed = update.changed, .added = update.added,
+            .removed = update.removed);
+}
+
+static sbx_err reload(void *user)
+{
+    controller *c = user;
+    sbx_config *config = NULL;
+    sbx_err err = c->options->reload(c->options->user, &config);
+    if (err == SBX_OK)
+        err = keep_config(c, config); /* takes it */
+    if (err == SBX_OK)
+        err = use_policy(c, config);
+    if (err != SBX_OK) {
+        sbx_log(config_refused, .why = sbx_err_text(err));
+        return err;
+    }
+    use_backends(c, config);
+    sbx_server_options options = sbx_wire_server(config, c->id, /* seed: */ 0);
+    sbx_server_use_config(c->server, &options);
+    c->config = config;
+    return SBX_OK;
+}
+
+static void on_hangup(void *user, unsigned count)
+{
+    (void)count;
+    (void)reload(user);
+}
+
+static void free_old_configs(controller *c)
+{
+    while (c->old != NULL) {
+        old_config *old = c->old;
+        c->old = old->next;
+        sbx_config_free(old->config);
+        free(old);
+    }
+}
+
 /* ---- start ---- */
 
 static bool needs_guard(const controller *c)
@@ -218,6 +299,8 @@ static sbx_err start_server(controller *c)
     const char *host = c->config->cluster.controller.bind_address;
     uint16_t port = (uint16_t)c->config->cluster.controller.port;
     sbx_errinfo info = {.text = ""};
+    options.reload = reload;
+    options.reload_user = c;
     options.active_preset = c->stack.active_preset;
     options.state_path = c->stack.path;
     sbx_err err = sbx_server_new(c->loop, c->shell, &options, &c->server);
@@ -275,6 +358,8 @@ static sbx_err start(controller *c)
     if (err == SBX_OK)
         err = sbx_signals_start(c->loop, on_signal, c);
     if (err == SBX_OK)
+        err = sbx_signals_on_hangup(c->loop, on_hangup, c);
+    if (err == SBX_OK)
         start_banner(c);
     return err;
 }
@@ -293,11 +378,13 @@ static void end(controller *c)
     sbx_guard_free(c->guard);
     sbx_loop_free(c->loop);
     sbx_arena_deinit(&c->arena);
+    free_old_configs(c);
 }
 
 int sbx_controller_run(const sbx_controller_options *options)
 {
-    controller c = {.config = options->config, .with_local_workers = options->with_local_workers};
+    controller c = {
+        .options = options, .config = options->config, .with_local_workers = options->with_local_workers};
     sbx_arena_init(&c.arena, SIZE_MAX);
     sbx_err err = start(&c);
     if (err == SBX_OK) {

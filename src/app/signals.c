@@ -12,6 +12,32 @@ static struct {
     bool is_started;
 } state;
 
+static struct {
+    uv_signal_t handle;
+    sbx_signal_fn *fn;
+    void *user;
+    unsigned count;
+    bool is_started;
+} hangup;
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    (void)handle;
+    (void)number;
+    hangup.count++;
+    hangup.fn(hangup.user, hangup.count);
+}
+
+sbx_err sbx_signals_on_hangup(sbx_loop *loop, sbx_signal_fn *fn, void *user)
+{
+    hangup.fn = fn;
+    hangup.user = user;
+    if (uv_signal_init(sbx_loop_uv(loop), &hangup.handle) != 0)
+        return SBX_E_IO;
+    hangup.is_started = true;
+    return uv_signal_start(&hangup.handle, on_hangup, SIGHUP) == 0 ? SBX_OK : SBX_E_IO;
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     (void)handle;
@@ -39,4 +65,7 @@ void sbx_signals_stop(void)
     for (size_t i = 0; state.is_started && i < 2; i++)
         uv_close((uv_handle_t *)&state.handles[i], NULL);
     state.is_started = false;
+    if (hangup.is_started)
+        uv_close((uv_handle_t *)&hangup.handle, NULL);
+    hangup.is_started = false;
 }

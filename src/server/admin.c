@@ -115,3 +115,18 @@ void sbx_page_admin_worker(sbx_server *server, sbx_http_request *request, sbx_vi
                                                  .admin = {.worker = ref, .command = command}});
     sbx_admin_reply_ok(server, request);
 }
+
+/* POST /admin/config/reload */
+void sbx_page_reload(sbx_server *server, sbx_http_request *request, sbx_view rest)
+{
+    (void)rest;
+    if (!sbx_admin_may_pass(server, request))
+        return;
+    sbx_err err =
+        server->options.reload == NULL ? SBX_E_INVALID : server->options.reload(server->options.reload_user);
+    if (err == SBX_OK)
+        sbx_admin_reply_ok(server, request);
+    else
+        sbx_reply_error(server, request, SBX_API_CONFLICT,
+                        "the configuration cannot be used, the old one stays in force; the log says why");
+}

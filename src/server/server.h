@@ -22,7 +22,9 @@ typedef struct sbx_server_options {
     sbx_http_server_options http;
     const sbx_config *config; /* kept: what the stack's pages show */
     sbx_server_policy_fn *make_policy;
-    const char *active_preset;          /* kept; NULL: none */
+    const char *active_preset;     /* kept; NULL: none */
+    sbx_err (*reload)(void *user); /* reads the configuration anew; NULL: that cannot be done */
+    void *reload_user;
     const char *state_path;             /* where the active preset is kept; NULL: nowhere */
     const char *controller_id;          /* kept */
     const char *admin_key;              /* kept; NULL: admin is open to loopback peers only */
@@ -35,6 +37,11 @@ typedef struct sbx_server_options {
 
 sbx_err sbx_server_new(sbx_loop *loop, sbx_shell *shell, const sbx_server_options *options,
                        sbx_server **ret_server);
+/* A new configuration is in force: config, admin_key and allowed_origins are taken over, and kept. The active
+ * preset stays, when the new one has it. Returns its name in the new one; NULL: none. */
+const char *sbx_server_preset_after(const sbx_server *server, const sbx_config *config);
+void sbx_server_use_config(sbx_server *server, const sbx_server_options *options);
+
 /* With sbx_server_listen_admin the pages under /admin are there alone. */
 sbx_err sbx_server_listen(sbx_server *server, const char *host, uint16_t port, uint16_t *ret_port,
                           sbx_errinfo *reterr_info);

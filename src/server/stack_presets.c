@@ -19,6 +19,27 @@ const sbx_config_preset *sbx_stack_preset(const sbx_server *server, sbx_view nam
     return NULL;
 }
 
+/* ---- a new configuration ---- */
+
+const char *sbx_server_preset_after(const sbx_server *server, const sbx_config *config)
+{
+    const sbx_config_presets *presets = &config->stack.presets;
+    for (size_t i = 0; server->active_preset != NULL && i < presets->count; i++) {
+        if (strcmp(presets->items[i].name, server->active_preset) == 0)
+            return presets->items[i].name;
+    }
+    return config->stack.active_preset;
+}
+
+void sbx_server_use_config(sbx_server *server, const sbx_server_options *options)
+{
+    server->active_preset = sbx_server_preset_after(server, options->config);
+    server->options.config = options->config;
+    server->options.admin_key = options->admin_key;
+    server->options.allowed_origins = options->allowed_origins;
+    server->options.allowed_origin_count = options->allowed_origin_count;
+}
+
 /* ---- shown ---- */
 
 cJSON *sbx_stack_presets_object(const sbx_server *server)
@@ -116,7 +137,7 @@ static sbx_err switch_to(sbx_server *server, const sbx_config_preset *preset)
     sbx_arena_init(&memory, SIZE_MAX);
     sbx_err err = server->options.make_policy(server->options.config, preset->name, &memory, &policy);
     if (err == SBX_OK)
-        err = sbx_router_set_policy(sbx_shell_router(server->shell), &policy);
+        err = sbx_shell_use_policy(server->shell, &policy);
     sbx_arena_deinit(&memory);
     return err;
 }

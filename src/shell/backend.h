@@ -15,6 +15,9 @@ typedef struct sbx_backend {
     sbx_list_node node;
     char id[SBX_WORKER_ID_MAX + 1];
     sbx_peer *peer;
+    uint64_t fingerprint; /* of its options */
+    bool is_wanted;       /* by the configuration being taken over */
+    bool is_retired;
     sbx_arena model_memory;
     sbx_view *models;
     uint64_t *contexts; /* of each */
@@ -48,6 +51,16 @@ typedef struct sbx_backend {
 } sbx_backend;
 
 void sbx_backend_free(sbx_backend *backend); /* NULL is fine */
+
+/* By its id; NULL: none (workers.c). */
+sbx_backend *sbx_backend_find(const sbx_shell *shell, sbx_view id);
+
+/* Equal for equal options (update.c). */
+uint64_t sbx_backend_fingerprint(const sbx_shell *shell, const sbx_backend_options *options);
+
+/* No new work for it; freed when what runs there is over (update.c). */
+void sbx_backend_retire(sbx_backend *backend);
+sbx_timer_fn sbx_backend_on_retire_timer;
 
 /* Copies the ids. contexts: NULL, or one for each. SBX_E_NOMEM: the old list stays. */
 sbx_err sbx_backend_set_models(sbx_backend *backend, const sbx_view *models, const uint64_t *contexts,

@@ -97,6 +97,8 @@ static void finish(sbx_backend *backend, const char *why)
 {
     sbx_shell *shell = backend->shell;
     bool is_good = why == NULL;
+    if (backend->is_retired)
+        return;
     bool is_effective = takes_effect(backend, is_good);
     if (!is_good)
         snprintf(backend->last_error, sizeof backend->last_error, "health check: %s", why);
@@ -182,7 +184,9 @@ static bool take_list(sbx_backend *backend, unsigned status, sbx_view body)
     sbx_errinfo info;
     sbx_arena_init(&memory, MODEL_LIST_MAX);
     if (status == 200 && sbx_models_parse(body, &memory, &list.items, &list.count, &info) == SBX_OK) {
-        if (backend->asks_for_models)
+        if (backend->is_retired)
+            list.count = 0;
+        else if (backend->asks_for_models)
             adopt(backend, &list);
         is_found = find_own(backend, &list);
         if (is_found && !backend->asks_for_models)
@@ -213,7 +217,7 @@ static void ask_for_models(sbx_backend *backend)
 static void on_more(void *user, unsigned status, sbx_view body)
 {
     sbx_backend *backend = user;
-    if (status == 404 || status == 405)
+    if (!backend->is_retired && (status == 404 || status == 405))
         sbx_backend_report(backend); /* it has no list: taken at its word once more */
     else
         (void)take_list(backend, status, body);

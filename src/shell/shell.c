@@ -7,7 +7,6 @@
 
 #include "shell/backend.h"
 #include "shell/probe.h"
-#include "shell/shell_priv.h"
 
 /* ---- actions ---- */
 
@@ -152,6 +151,8 @@ sbx_err sbx_shell_new(sbx_loop *loop, const sbx_shell_options *options, sbx_shel
     shell->hash_key = (sbx_siphash_key){.k0 = sbx_rng_next(&shell->rng), .k1 = sbx_rng_next(&shell->rng)};
     sbx_list_init(&shell->jobs);
     sbx_list_init(&shell->backends);
+    sbx_list_init(&shell->retired);
+    sbx_timer_init(&shell->retire_timer, loop, sbx_backend_on_retire_timer, shell);
     sbx_list_init(&shell->probes);
     sbx_buf_init(&shell->scratch, 1 << 20);
     sbx_buf_init(&shell->message, 1 << 16);
@@ -178,6 +179,7 @@ void sbx_shell_free(sbx_shell *shell)
         return;
     assert(shell->job_count == 0);
     sbx_timer_stop(&shell->tick);
+    sbx_timer_stop(&shell->retire_timer);
     sbx_workers_deinit(shell);
     sbx_router_free(shell->router);
     sbx_metrics_deinit(&shell->metrics);

@@ -65,6 +65,18 @@ typedef struct sbx_backend_options {
 
 sbx_err sbx_shell_add_backend(sbx_shell *shell, const sbx_backend_options *options);
 
+/* A new configuration: all backends that it has are added once more between these two. One that is as it was
+ * keeps its breaker, figures and connections; one that changed starts fresh, and what runs there ends over
+ * the old connections; one that was not added takes no new work and goes when it has none left. */
+typedef struct sbx_backend_update {
+    uint32_t kept, changed, added, removed;
+} sbx_backend_update;
+void sbx_shell_begin_update(sbx_shell *shell);
+sbx_backend_update sbx_shell_end_update(sbx_shell *shell);
+
+/* Swaps the policy between two requests. SBX_E_NOMEM: the old one stays. */
+sbx_err sbx_shell_use_policy(sbx_shell *shell, const sbx_policy *policy);
+
 /* What a backend's answers and checks tell, beside what the registry says. */
 typedef struct sbx_backend_facts {
     bool is_checked;         /* a health check ended */

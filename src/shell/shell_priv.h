@@ -26,8 +26,12 @@ struct sbx_shell {
     sbx_list jobs; /* sbx_job.node */
     uint32_t job_count;
 
-    sbx_list backends;    /* sbx_backend.node */
-    sbx_map64 by_peer;    /* the same, by peer */
+    sbx_list backends; /* sbx_backend.node */
+    sbx_map64 by_peer; /* the same, by peer */
+    sbx_list retired;  /* the same, of old configurations: until their last call is over */
+    sbx_timer retire_timer;
+    bool is_updating;
+    sbx_backend_update update;
     sbx_map nats_workers; /* by id; nats_worker of workers.c */
     sbx_nats_link *link;
     bool bus_is_up;

@@ -31,6 +31,10 @@ void sbx_workers_deinit(sbx_shell *shell)
     {
         sbx_backend_free(SBX_CONTAINER_OF(node, sbx_backend, node));
     }
+    SBX_LIST_EACH(retired, &shell->retired)
+    {
+        sbx_backend_free(SBX_CONTAINER_OF(retired, sbx_backend, node));
+    }
     sbx_map64_deinit(&shell->by_peer);
     size_t position = 0;
     void *value = NULL;
@@ -221,12 +225,48 @@ static uint64_t key_of(const sbx_peer *peer)
     return (uint64_t)(uintptr_t)peer;
 }
 
-sbx_err sbx_shell_add_backend(sbx_shell *shell, const sbx_backend_options *options)
+sbx_backend *sbx_backend_find(const sbx_shell *shell, sbx_view id)
+{
+    SBX_LIST_EACH(node, &shell->backends)
+    {
+        sbx_backend *backend = SBX_CONTAINER_OF(node, sbx_backend, node);
+        if (sbx_view_eq_cstr(id, backend->id))
+            return backend;
+    }
+    return NULL;
+}
+
+static void tell(sbx_backend *backend, sbx_event event)
+{
+    sbx_shell *shell = backend->shell;
+    const sbx_worker *worker =
+        sbx_registry_find(sbx_router_registry(shell->router), sbx_view_cstr(backend->id));
+    if (worker == NULL)
+        return;
+    sbx_worker_ref ref = sbx_worker_describe(worker, sbx_shell_now(shell)).ref;
+    if (event.kind == SBX_EVENT_WORKER_ADMIN)
+        event.admin.worker = ref;
+    else
+        event.health.worker = ref;
+    sbx_shell_step(shell, &event);
+}
+
+/* Fresh, whatever was known under this id: its breaker above all. */
+static void start_afresh(sbx_backend *backend)
+{
+    tell(backend, (sbx_event){.kind = SBX_EVENT_WORKER_ADMIN, .admin = {.command = SBX_COMMAND_RESET}});
+    tell(backend, (sbx_event){.kind = SBX_EVENT_WORKER_ADMIN, .admin = {.command = SBX_COMMAND_UNDRAIN}});
+    tell(backend, (sbx_event){.kind = SBX_EVENT_WORKER_HEALTH, .health = {.good = true}});
+}
+
+static sbx_err add_backend(sbx_shell *shell, const sbx_backend_options *options)
 {
     sbx_backend *backend = calloc(1, sizeof *backend);
     if (backend == NULL)
         return SBX_E_NOMEM;
     backend->shell = shell;
+    backend->is_wanted = true;
+    backend->fingerprint = sbx_backend_fingerprint(shell, options);
     sbx_timer_init(&backend->timer, shell->loop, sbx_backend_on_timer, backend);
     sbx_err err = copy_options(backend, options);
     if (err == SBX_OK)
@@ -240,7 +280,27 @@ sbx_err sbx_shell_add_backend(sbx_shell *shell, const sbx_backend_options *optio
     backend->peer->asks_for_usage = options->asks_for_usage;
     sbx_list_push_back(&shell->backends, &backend->node);
     sbx_backend_report(backend);
+    if (shell->is_updating)
+        start_afresh(backend);
     sbx_backend_watch(backend);
+    return SBX_OK;
+}
+
+sbx_err sbx_shell_add_backend(sbx_shell *shell, const sbx_backend_options *options)
+{
+    sbx_backend *old = shell->is_updating ? sbx_backend_find(shell, options->id) : NULL;
+    if (old != NULL && old->fingerprint == sbx_backend_fingerprint(shell, options)) {
+        old->is_wanted = true;
+        shell->update.kept++;
+        return SBX_OK;
+    }
+    sbx_err err = add_backend(shell, options);
+    if (err != SBX_OK)
+        return err;
+    shell->update.changed += old != NULL;
+    shell->update.added += old == NULL;
+    if (old != NULL)
+        sbx_backend_retire(old);
     return SBX_OK;
 }
 
