@@ -37,6 +37,7 @@ def test_a_busy_worker_is_asked_less(kind):
             stream.abort()
 
 
+@pytest.mark.alone
 def test_smart_gives_the_quicker_worker_more():
     with cluster_of("smart", workers=2, engine={"ttft_ms": 10, "tps": 0, "capacity": 0}) as cluster:
         cluster.worker(0).engine.set(ttft_ms=80)
@@ -60,6 +61,7 @@ def test_a_worker_that_fails_quickly_never_looks_idle(strategy):
         assert attempts(cluster)[0] <= most, attempts(cluster)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_recovered_worker_s_share_ramps_up(kind):
     keys = {"timeoutMs": 150}

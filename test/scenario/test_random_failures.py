@@ -16,6 +16,8 @@ from support.cluster import TestCluster
 from support.scenario import KINDS, states
 from support.wait import SCALE
 
+pytestmark = pytest.mark.alone
+
 FULL = os.environ.get("SBX_FULL") == "1"
 REQUESTS = 10_000 if FULL else 2_000
 WIDTH = 64
