@@ -348,9 +348,14 @@ static void detach(sbx_router *router, sbx_request *request, const sbx_attempt_e
     request->phase = SBX_REQUEST_WAITING;
 }
 
+const sbx_class *sbx_router_judge(sbx_outcome outcome)
+{
+    return sbx_classify(outcome);
+}
+
 void sbx_router_end_attempt(sbx_router *router, sbx_request *request, sbx_attempt_end end)
 {
-    const sbx_class *row = sbx_classify(end.outcome);
+    const sbx_class *row = sbx_router_judge(end.outcome);
     bool progressed = (row->flags & SBX_CLASS_TIMEOUT) != 0 && request->attempt.has_progressed;
     detach(router, request, &end);
     sbx_worker *worker = request->attempt.worker;

@@ -206,6 +206,9 @@ typedef struct sbx_attempt_end {
 } sbx_attempt_end;
 void sbx_router_end_attempt(sbx_router *router, sbx_request *request, sbx_attempt_end end);
 
+/* The one place that asks core/classify, for attempts of requests and for probes alike. */
+const sbx_class *sbx_router_judge(sbx_outcome outcome);
+
 /* Gives a permit back; what this does to the breaker is noted. request NULL: a probe of our own. */
 void sbx_router_report(sbx_router *router, sbx_request *request, sbx_worker *worker,
                        sbx_breaker_permit permit, sbx_breaker_effect effect);

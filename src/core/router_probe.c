@@ -61,7 +61,7 @@ static void start(sbx_router *router, sbx_worker *worker)
 
 static void end(sbx_router *router, sbx_worker *worker, sbx_outcome outcome, sbx_time_ns retry_after_ns)
 {
-    const sbx_class *row = sbx_classify(outcome);
+    const sbx_class *row = sbx_router_judge(outcome);
     worker->is_probed = false;
     worker->traffic_at = router->now;
     router->registry.hot[worker->slot].in_flight--;
