@@ -186,6 +186,21 @@ static void one_that_takes_too_long_is_stopped_and_failed(void **state)
     assert_int_equal(rig_info(&r, w1).in_flight, 0);
 }
 
+static void what_an_earlier_one_says_is_not_what_this_one_says(void **state)
+{
+    (void)state;
+    sbx_worker_ref w1 = half_open("w1", 4);
+    sbx_probe_ref first = probe_comes();
+    until(SBX_ACTION_PROBE_CANCEL, SBX_SEC(31));
+    rig_tick(&r, rig_info(&r, w1).retry_in_ns);
+    sbx_probe_ref second = probe_comes();
+    probe_ended(first, SBX_OUTCOME_SERVER_ERROR);
+    assert_int_equal(rig_info(&r, w1).breaker, SBX_BREAKER_HALF_OPEN);
+    assert_int_equal(rig_info(&r, w1).in_flight, 1);
+    probe_ended(second, SBX_OUTCOME_OK);
+    assert_int_equal(rig_info(&r, w1).in_flight, 0);
+}
+
 static void its_limit_follows_what_was_learned(void **state)
 {
     (void)state;
@@ -293,6 +308,7 @@ int main(void)
         PLAIN(an_answer_that_is_no_success_shows_that_it_lives),
         PLAIN(a_bad_one_opens_it_again_for_longer),
         PLAIN(one_that_takes_too_long_is_stopped_and_failed),
+        PLAIN(what_an_earlier_one_says_is_not_what_this_one_says),
         PLAIN(its_limit_follows_what_was_learned),
         PLAIN(a_busy_one_is_asked_again_when_it_has_cooled_down),
         PLAIN(without_responder_the_worker_is_offline),

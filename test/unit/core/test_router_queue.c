@@ -296,6 +296,9 @@ static void a_retry_with_a_delay_waits_after_it(void **state)
 static void a_retry_whose_others_are_open_does_not_wait(void **state)
 {
     (void)state;
+    sbx_policy policy = line_policy();
+    policy.breaker.timeout_ns = SBX_SEC(1); /* though that would be soon enough */
+    reopen(policy);
     rig_worker(&r, "w1", 1);
     sbx_attempt_ref failing = rig_buffered(&r);
     rig_trip(&r, rig_worker(&r, "w2", 1));
