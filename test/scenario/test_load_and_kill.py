@@ -89,7 +89,7 @@ class Killer(threading.Thread):
         assert self.error is None, self.error
 
 
-@pytest.mark.timing  # 200 requests a second need the machine for themselves
+@pytest.mark.alone
 @pytest.mark.timeout(SECONDS * 2 + 90)
 @pytest.mark.parametrize("kind", ["http", "nats"])
 def test_no_uncommitted_request_fails_while_workers_are_killed(kind):
