@@ -19,7 +19,7 @@ import tempfile
 from support.client import Response, Stream, address_of, request
 from support.engine import SimulatedEngine
 from support.process import BINARY, Child, marked
-from support.wait import until
+from support.wait import SCALE, until
 
 
 def free_port(host="127.0.0.1"):
@@ -161,6 +161,9 @@ class TestCluster:
             "loadBalancing": {"strategy": "round_robin"},
             "nats": {"mode": "off"},
         }, "logging": {"level": "debug", "format": "json"}}
+        if SCALE > 1:
+            # A slow (sanitized) worker is not a dead one.
+            base["cluster"]["requestRouting"] = {"ackTimeoutMs": int(250 * SCALE), "connectTimeoutMs": int(1000 * SCALE)}
         if self.kind == "nats":
             base["cluster"]["nats"] = {"mode": "embedded", "embedded": {
                 "bind": "127.0.0.1", "port": self.bus_port, "tokenFile": str(self.token_file),
