@@ -6,7 +6,7 @@
 
 Every wait is bounded, every process is ended by its pid, and the end of the test shows that none is left.
 """
-import contextlib
+import collections
 import copy
 import itertools
 import json
@@ -22,14 +22,21 @@ from support.process import BINARY, Child, marked
 from support.wait import SCALE, until
 
 
+_reserved = collections.deque(maxlen=64)  # bound and not listening: a server may take such a port, a second test may not
+
+
 def free_port(host="127.0.0.1"):
-    """One that no outgoing connection can take meanwhile: below the range that the system gives those."""
+    """One that neither an outgoing connection takes meanwhile (they come from above 32768) nor another test run."""
     while True:
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                sock.bind((host, 12_000 + secrets.randbelow(20_000)))
-                return sock.getsockname()[1]
+        sock = socket.socket()
+        try:
+            sock.bind((host, 12_000 + secrets.randbelow(20_000)))
+        except OSError:
+            sock.close()
+            continue
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _reserved.append(sock)
+        return sock.getsockname()[1]
 
 
 def merged(base, extra):
