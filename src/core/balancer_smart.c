@@ -1,12 +1,13 @@
-/* smart: the least expected wait. What is in flight over the capacity, weighted by how long the worker takes
- * against the model's average; recent failures make it dearer, so that who fails fast never looks idle. Who
- * was not measured lately is tried in its turn, one request at a time. */
+/* smart: the least expected wait. What would be in flight with this request, over the capacity, weighted by
+ * how long the worker takes against the model's average: one request more weighs as much as twice the time,
+ * so that noise in what was learned never outweighs load, and equal workers get equal shares. Recent failures
+ * make it dearer: who fails fast never looks idle. Who was not measured lately is tried in its turn, one
+ * request at a time. */
 #include "core/balancer.h"
 
 static inline uint64_t expected_wait(const sbx_candidate *candidate, const sbx_hot *hot, uint32_t factor)
 {
-    return (uint64_t)candidate->speed * ((uint64_t)hot->base + (uint64_t)hot->in_flight * hot->inverse) *
-           factor;
+    return (uint64_t)candidate->speed * ((uint64_t)hot->in_flight + 1) * hot->inverse * factor;
 }
 
 static sbx_worker *worth_measuring(sbx_pick *pick)
