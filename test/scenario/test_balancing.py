@@ -21,6 +21,14 @@ def test_equal_workers_get_equal_shares(strategy):
         assert min(attempts(cluster)) >= 35, attempts(cluster)
 
 
+@pytest.mark.alone
+def test_smart_starves_none_of_equal_workers():
+    """What it learned of speed is noisy; it must not outweigh a dozen requests in flight."""
+    with cluster_of("smart", engine={"ttft_ms": 10, "tps": 0, "capacity": 0}) as cluster:
+        assert all(answer.ok for answer in at_once(cluster, 150, width=12, way=WAYS))
+        assert min(attempts(cluster)) >= 20, attempts(cluster)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_busy_worker_is_asked_less(kind):
     with cluster_of("least_loaded", kind=kind) as cluster:
