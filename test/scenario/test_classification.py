@@ -369,6 +369,8 @@ def test_no_descriptors_is_our_own_fault_and_not_the_worker_s():
     request_ = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
                 % len(body) + body)
     with TestCluster(workers=1, kind="http", config=knobs(timeoutMs=20000), wrap=["prlimit", "--nofile=64:64"]) as cluster:
+        # The first health check is over: its connection is in the pool, and the first of the six takes it.
+        until(lambda: any(entry["method"] == "GET" for entry in cluster.worker(0).engine.sim_log()["requests"]), 5, "a health check")
         cluster.worker(0).fault("hang_before_head", count=6)
         with contextlib.ExitStack() as stack:
             def connect():
@@ -382,6 +384,7 @@ def test_no_descriptors_is_our_own_fault_and_not_the_worker_s():
             until(lambda: attempts(cluster) == [6], 5, "all hang")
             for _ in range(64):
                 connect()
+            until(lambda: cluster.controller.descriptors() >= 63, 5, "every descriptor is in use")
             asking.sendall(request_)
             received = asking.recv(65536)
         assert received.startswith(b"HTTP/1.1 503 ") and b"INTERNAL_ERROR" in received, received
